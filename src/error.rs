@@ -1,0 +1,87 @@
+//! The one error type of the library.
+//!
+//! Every message says what went wrong, where, what was expected and what came instead, and, where there is
+//! something to do about it, what to do. The binary prints it as one line and exits with 2.
+
+use std::path::{Path, PathBuf};
+
+/// `Result` with the crate's [`Error`].
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Everything that can go wrong in the library.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The request cannot be carried out as it was put.
+    #[error("{what}; {hint}")]
+    Invalid {
+        /// What is wrong, with the expected and the given value.
+        what: String,
+        /// What to do about it.
+        hint: String,
+    },
+    /// A file is missing, damaged or not what it should be.
+    #[error("{}: {what}; {hint}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+        /// What to do about it.
+        hint: String,
+    },
+    /// A site name or pattern matches nothing.
+    #[error("no site matches `{name}`; nearest: {}", nearest.join(", "))]
+    UnknownSite {
+        /// The name or pattern as given.
+        name: String,
+        /// Up to five existing names, best first.
+        nearest: Vec<String>,
+    },
+    /// A selector or another small piece of grammar does not parse.
+    #[error("cannot read `{text}` at character {at}: {what}")]
+    Syntax {
+        /// The whole text.
+        text: String,
+        /// The character (counted from 0) where reading stopped.
+        at: usize,
+        /// What was expected there.
+        what: String,
+    },
+    /// The operating system refused to read or write a file.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// A tensor operation failed: a defect of this crate or memory that ran out.
+    #[error("tensor operation failed: {0}")]
+    Tensor(#[from] candle_core::Error),
+}
+
+impl Error {
+    /// A request that cannot be carried out: what is wrong, and what to do.
+    pub fn invalid(what: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self::Invalid {
+            what: what.into(),
+            hint: hint.into(),
+        }
+    }
+
+    /// A file that is not what it should be.
+    pub fn file(path: impl AsRef<Path>, what: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self::File {
+            path: path.as_ref().to_path_buf(),
+            what: what.into(),
+            hint: hint.into(),
+        }
+    }
+
+    /// A failed read or write of `path`; to be used with `map_err`.
+    pub fn io(path: impl AsRef<Path>) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.as_ref().to_path_buf();
+        move |source| Self::Io { path, source }
+    }
+}

@@ -1,0 +1,5 @@
+//! The hook layer: what can be named, recorded and edited in a run. Knows tensors, knows no model and no method.
+
+pub mod site;
+
+pub use site::{Axis, Kind, Site, SiteId, SiteTable};
