@@ -54,6 +54,28 @@ pub enum Axis {
 }
 
 impl Axis {
+    /// Every axis.
+    pub const ALL: [Self; 13] = [
+        Self::Batch,
+        Self::Pos,
+        Self::Head,
+        Self::KvHead,
+        Self::DHead,
+        Self::DModel,
+        Self::Neuron,
+        Self::Query,
+        Self::Key,
+        Self::Vocab,
+        Self::One,
+        Self::Width,
+        Self::Time,
+    ];
+
+    /// The axis of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|axis| axis.name() == name)
+    }
+
     /// The name used in selectors, record metadata and JSON.
     pub fn name(self) -> &'static str {
         match self {
@@ -176,22 +198,72 @@ impl SiteTable {
         self.sites.is_empty()
     }
 
-    /// Up to five existing names, nearest to `name` first.
-    pub fn nearest(&self, name: &str) -> Vec<String> {
-        let mut scored: Vec<(usize, &str)> = self
-            .sites
-            .iter()
-            .map(|s| (edit_distance(name, &s.name), s.name.as_str()))
-            .collect();
-        scored.sort();
-        scored.into_iter().take(5).map(|(_, n)| n.to_string()).collect()
+    /// All aliases with the sites they stand for, in no particular order.
+    pub fn aliases(&self) -> impl Iterator<Item = (&str, SiteId)> {
+        self.aliases.iter().map(|(alias, id)| (alias.as_str(), *id))
     }
+
+    /// Up to five existing names or aliases, nearest to `name` first.
+    ///
+    /// A name that contains the query, best at its end, is nearest; else the one with a part most like it. Names that
+    /// differ in numbers only (`blocks.0.x`, `blocks.1.x`) count as one, shown with the number nearest to the query's.
+    pub fn nearest(&self, name: &str) -> Vec<String> {
+        let query: String = name.chars().take(QUERY).collect::<String>().to_ascii_lowercase();
+        let (form, number) = without_numbers(&query);
+        let names = self.iter().map(|(_, site)| (false, site.name.as_str()));
+        let names = names.chain(self.aliases().map(|(alias, _)| (true, alias)));
+        let mut forms: HashMap<String, (usize, bool, &str)> = HashMap::new();
+        for (alias, name) in names {
+            let (form, n) = without_numbers(&name.to_ascii_lowercase());
+            let candidate = (n.abs_diff(number), alias, name);
+            let best = forms.entry(form).or_insert(candidate);
+            *best = candidate.min(*best);
+        }
+        let mut scored: Vec<_> = forms
+            .into_iter()
+            .map(|(f, (_, alias, name))| {
+                let within = within_distance(&form, &f);
+                (within, !f.ends_with(&form), edit_distance(&form, &f), alias, name)
+            })
+            .collect();
+        scored.sort_unstable();
+        scored.into_iter().take(5).map(|(.., name)| name.to_string()).collect()
+    }
+}
+
+/// Characters of a query that [`SiteTable::nearest`] looks at.
+const QUERY: usize = 200;
+
+/// The text with each run of digits replaced by `#`, and the first number (0 if there is none).
+fn without_numbers(text: &str) -> (String, usize) {
+    let mut form = String::new();
+    let mut first = None;
+    for part in text.split_inclusive(|c: char| !c.is_ascii_digit()) {
+        let digits = part.trim_end_matches(|c: char| !c.is_ascii_digit());
+        if !digits.is_empty() {
+            first = first.or(Some(digits.parse().unwrap_or(usize::MAX)));
+            form.push('#');
+        }
+        form.push_str(&part[digits.len()..]);
+    }
+    (form, first.unwrap_or(0))
 }
 
 /// Levenshtein distance; names are short, so two rows suffice.
 pub(crate) fn edit_distance(a: &str, b: &str) -> usize {
+    let length = b.chars().count();
+    last_row(a, b, (0..=length).collect())[length]
+}
+
+/// The least Levenshtein distance from `a` to any part of `b`.
+fn within_distance(a: &str, b: &str) -> usize {
+    let rows = last_row(a, b, vec![0; b.chars().count() + 1]); // 0: what stands before the part is free
+    rows.into_iter().min().unwrap_or(0)
+}
+
+fn last_row(a: &str, b: &str, first: Vec<usize>) -> Vec<usize> {
     let b: Vec<char> = b.chars().collect();
-    let mut above: Vec<usize> = (0..=b.len()).collect();
+    let mut above = first;
     for (i, ca) in a.chars().enumerate() {
         let mut row = vec![i + 1];
         for (j, cb) in b.iter().enumerate() {
@@ -200,5 +272,5 @@ pub(crate) fn edit_distance(a: &str, b: &str) -> usize {
         }
         above = row;
     }
-    above[b.len()]
+    above
 }
