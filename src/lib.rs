@@ -4,5 +4,7 @@
 
 pub mod error;
 pub mod hook;
+pub mod models;
+pub mod nn;
 
 pub use error::{Error, Result};

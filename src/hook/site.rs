@@ -15,6 +15,9 @@ use crate::{Error, Result};
 pub struct SiteId(pub(crate) u32);
 
 impl SiteId {
+    /// The site of a place that a network does not have: nobody ever listens there.
+    pub const ABSENT: Self = Self(u32::MAX);
+
     /// Position in [`SiteTable::iter`].
     pub fn index(self) -> usize {
         self.0 as usize

@@ -1,0 +1,132 @@
+//! What one forward call works on: which tokens are real, where each stands in its row, which rows are which documents.
+//!
+//! Positions count a row's real tokens from 0, whatever the padding, and go on through a cached generation. The *prompt*
+//! is what the first forward call of a run saw; everything after it was *generated*. Both are facts of the row, not of
+//! the call, so that an edit scoped by position or phase acts alike with and without a cache.
+
+use super::selector::{Phase, Positions, Selector};
+use crate::Result;
+
+/// The rows and positions of one forward call. All tables are row-major.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Context {
+    /// Rows of the batch.
+    pub rows: usize,
+    /// Columns of this call (with a cache: only the new ones).
+    pub pos: usize,
+    /// `[rows, pos]`: false for padding.
+    pub real: Vec<bool>,
+    /// `[rows, pos]`: position of the token in its row; 0 for padding.
+    pub position: Vec<u32>,
+    /// `[rows, pos]`: token ids.
+    pub tokens: Vec<u32>,
+    /// `[rows]`: index of the row's document in the corpus.
+    pub documents: Vec<u64>,
+    /// `[rows]`: real tokens of the row's prompt.
+    pub prompt: Vec<u32>,
+    /// Columns of the keys (cached ones included).
+    pub keys: usize,
+    /// `[rows, keys]`: false for padding.
+    pub key_real: Vec<bool>,
+    /// `[rows, keys]`: position of the key's token in its row.
+    pub key_position: Vec<u32>,
+    /// Ids (BOS, EOS, padding and the like) that reducers skip unless asked not to.
+    pub special: Vec<u32>,
+}
+
+impl Context {
+    /// The columns of `row` at which `selector` acts in this call.
+    pub fn columns(&self, row: usize, selector: &Selector) -> Result<Vec<bool>> {
+        let base = row * self.pos;
+        let prompt = self.prompt[row];
+        let mut acts = vec![false; self.pos];
+        if let Some(rows) = selector.rows()
+            && !rows.contains(row, self.rows)
+        {
+            return Ok(acts);
+        }
+        for (column, act) in acts.iter_mut().enumerate() {
+            if !self.real[base + column] {
+                continue;
+            }
+            let position = self.position[base + column];
+            let in_phase = match selector.phase() {
+                Phase::Any => true,
+                Phase::Prompt => position < prompt,
+                Phase::Generated => position >= prompt,
+            };
+            *act = in_phase
+                && match selector.positions() {
+                    Positions::All => true,
+                    // Every generated token was the last one when it was computed, cached or not.
+                    Positions::Last => position + 1 >= prompt,
+                    Positions::List(list) => list.contains_position(position as usize, prompt as usize),
+                };
+        }
+        Ok(acts)
+    }
+
+    /// `[rows, pos]`: where `selector` acts; `None` when it acts at every real token of every row.
+    pub fn scope(&self, selector: &Selector) -> Result<Option<Vec<bool>>> {
+        if matches!(selector.positions(), Positions::All) && selector.phase() == Phase::Any && selector.rows().is_none()
+        {
+            return Ok(None);
+        }
+        let mut acts = Vec::with_capacity(self.rows * self.pos);
+        for row in 0..self.rows {
+            acts.extend(self.columns(row, selector)?);
+        }
+        Ok(Some(acts))
+    }
+
+    /// The column that holds `position` of `row`, if this call computes it.
+    pub fn column_of(&self, row: usize, position: u32) -> Option<usize> {
+        let at = row * self.pos;
+        (0..self.pos).find(|c| self.real[at + c] && self.position[at + c] == position)
+    }
+
+    /// True when both calls put the same positions of the same rows into the same columns.
+    pub fn same_layout(&self, other: &Self) -> bool {
+        self.rows == other.rows
+            && self.pos == other.pos
+            && self.real == other.real
+            && self.position == other.position
+            && self.keys == other.keys
+    }
+
+    /// Number of real keys of a row: the position that its next token takes.
+    pub fn real_keys(&self, row: usize) -> u32 {
+        let keys = &self.key_real[row * self.keys..(row + 1) * self.keys];
+        keys.iter().map(|real| u32::from(*real)).sum()
+    }
+
+    /// Sets the keys: those of the calls before, then this call's own tokens.
+    pub fn follow(&mut self, before: Option<&Self>) {
+        let kept = before.map_or(0, |b| b.keys);
+        let (old_real, old_position) = before.map_or((&[][..], &[][..]), |b| (&b.key_real, &b.key_position));
+        self.key_real = join_rows(old_real, kept, &self.real, self.pos, self.rows);
+        self.key_position = join_rows(old_position, kept, &self.position, self.pos, self.rows);
+        self.keys = kept + self.pos;
+    }
+
+    /// Appends a later call of the same rows, column by column.
+    pub fn append(&mut self, later: &Self) {
+        let joined = |a: &[bool], b: &[bool]| join_rows(a, self.pos, b, later.pos, self.rows);
+        self.real = joined(&self.real, &later.real);
+        self.position = join_rows(&self.position, self.pos, &later.position, later.pos, self.rows);
+        self.tokens = join_rows(&self.tokens, self.pos, &later.tokens, later.pos, self.rows);
+        self.pos += later.pos;
+        self.keys = later.keys;
+        self.key_real = later.key_real.clone();
+        self.key_position = later.key_position.clone();
+    }
+}
+
+fn join_rows<T: Copy>(a: &[T], a_width: usize, b: &[T], b_width: usize, rows: usize) -> Vec<T> {
+    let mut out = Vec::with_capacity(a.len() + b.len());
+    for r in 0..rows {
+        out.extend_from_slice(&a[r * a_width..(r + 1) * a_width]);
+        out.extend_from_slice(&b[r * b_width..(r + 1) * b_width]);
+    }
+    out
+}

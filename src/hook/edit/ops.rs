@@ -1,0 +1,329 @@
+//! The elementary operations. `x` is the selected part of the site's tensor, any shape, last axis = coordinates.
+
+use candle_core::{D, Tensor};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{EditContext, EditOp, OpKind, Source};
+use crate::hook::random;
+use crate::{Error, Result};
+
+/// All elementary operations.
+pub(super) fn kinds() -> Vec<OpKind> {
+    vec![
+        OpKind::of::<Zero>("zero", "x := 0"),
+        OpKind::of::<Set>("set", "x := value, a constant"),
+        OpKind::of::<Replace>("replace", "x := value: a stored record, an earlier pass, or an earlier site"),
+        OpKind::of::<Add>("add", "x := x + coefficient * value"),
+        OpKind::of::<Scale>("scale", "x := factor * x"),
+        OpKind::of::<Clamp>("clamp", "x := min(max(x, lower), upper)"),
+        OpKind::of::<Mean>("mean", "x := mean of a reference set, pooled or per position"),
+        OpKind::of::<Resample>("resample", "x := the value of a random example of a reference set"),
+        OpKind::of::<ProjectOut>("project_out", "x := x - (x . r) r + component * r, with r the direction normalised"),
+        OpKind::of::<Noise>("noise", "x := x + std * standard normal noise"),
+    ]
+}
+
+/// Zero ablation. Off-distribution for most sites: compare with `mean` and `resample`.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Zero {}
+
+impl EditOp for Zero {
+    fn apply(&self, x: &Tensor, _: &mut EditContext) -> Result<Tensor> {
+        Ok(x.zeros_like()?)
+    }
+}
+
+/// A constant: one number, or one per selected coordinate.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Set {
+    /// The constant.
+    pub value: Source,
+}
+
+impl EditOp for Set {
+    fn sources(&self) -> Vec<&Source> {
+        vec![&self.value]
+    }
+
+    fn apply(&self, x: &Tensor, cx: &mut EditContext) -> Result<Tensor> {
+        spread(&cx.values[0], x, cx)
+    }
+}
+
+/// Replacement by a tensor: activation patching.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Replace {
+    /// The tensor.
+    pub value: Source,
+}
+
+impl EditOp for Replace {
+    fn sources(&self) -> Vec<&Source> {
+        vec![&self.value]
+    }
+
+    fn apply(&self, x: &Tensor, cx: &mut EditContext) -> Result<Tensor> {
+        spread(&cx.values[0], x, cx)
+    }
+}
+
+/// Addition: steering vectors, edge patching.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Add {
+    /// What to add.
+    pub value: Source,
+    /// Its coefficient.
+    #[serde(default = "one")]
+    pub coefficient: f64,
+}
+
+fn one() -> f64 {
+    1.0
+}
+
+impl EditOp for Add {
+    fn sources(&self) -> Vec<&Source> {
+        vec![&self.value]
+    }
+
+    fn apply(&self, x: &Tensor, cx: &mut EditContext) -> Result<Tensor> {
+        let value = spread(&cx.values[0], x, cx)?;
+        Ok((x + value.affine(self.coefficient, 0.0)?)?)
+    }
+}
+
+/// Multiplication by a number, or by one per selected coordinate.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Scale {
+    /// The factor.
+    pub factor: Source,
+}
+
+impl EditOp for Scale {
+    fn sources(&self) -> Vec<&Source> {
+        vec![&self.factor]
+    }
+
+    fn apply(&self, x: &Tensor, cx: &mut EditContext) -> Result<Tensor> {
+        Ok((x * spread(&cx.values[0], x, cx)?)?)
+    }
+}
+
+/// Clamping to an interval; a side that is not given is open.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Clamp {
+    /// Lower end.
+    #[serde(default)]
+    pub lower: Option<f32>,
+    /// Upper end.
+    #[serde(default)]
+    pub upper: Option<f32>,
+}
+
+impl EditOp for Clamp {
+    fn apply(&self, x: &Tensor, _: &mut EditContext) -> Result<Tensor> {
+        let (lower, upper) = (self.lower, self.upper);
+        if let (Some(l), Some(u)) = (lower, upper)
+            && l > u
+        {
+            return Err(Error::invalid(
+                format!("clamp has its lower end {l} above its upper end {u}"),
+                "swap them",
+            ));
+        }
+        let mut y = x.clone();
+        if let Some(lower) = lower {
+            y = y.maximum(lower as f64)?;
+        }
+        if let Some(upper) = upper {
+            y = y.minimum(upper as f64)?;
+        }
+        Ok(y)
+    }
+}
+
+/// Whether a reference mean is taken over everything or position by position.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Per {
+    /// One mean over all examples and positions.
+    #[default]
+    Pooled,
+    /// One mean per position over the examples.
+    Position,
+}
+
+/// Mean ablation over a reference set `[examples, positions, ...]`.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Mean {
+    /// The reference set, its first two axes examples and positions.
+    pub reference: Source,
+    /// Pooled over positions, or per position.
+    #[serde(default)]
+    pub per: Per,
+}
+
+impl EditOp for Mean {
+    fn sources(&self) -> Vec<&Source> {
+        vec![&self.reference]
+    }
+
+    fn wants_reference_set(&self) -> bool {
+        true
+    }
+
+    fn apply(&self, x: &Tensor, cx: &mut EditContext) -> Result<Tensor> {
+        let set = reference(&cx.values[0], x)?;
+        match self.per {
+            Per::Pooled => spread(&set.flatten(0, 1)?.mean(0)?, x, cx),
+            Per::Position => {
+                let mean = set.mean_keepdim(0)?; // [1, positions, ...]
+                let mean = super::source::by_position(&mean, x.rank(), cx.call, cx.scope)?;
+                spread(&mean, x, cx)
+            }
+        }
+    }
+}
+
+/// Resample ablation: each row takes one example of the reference set, at the same positions.
+///
+/// The draw is keyed by (seed, site, document), so that it does not depend on the batch.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Resample {
+    /// The reference set, its first two axes examples and positions.
+    pub reference: Source,
+}
+
+impl EditOp for Resample {
+    fn sources(&self) -> Vec<&Source> {
+        vec![&self.reference]
+    }
+
+    fn wants_reference_set(&self) -> bool {
+        true
+    }
+
+    fn apply(&self, x: &Tensor, cx: &mut EditContext) -> Result<Tensor> {
+        let set = reference(&cx.values[0], x)?;
+        let examples = set.dim(0)? as u64;
+        let site = random::name(&cx.site.name);
+        let draws: Vec<u32> = (cx.call.documents.iter())
+            .map(|d| (random::key(cx.seed, &[site, *d]) % examples) as u32)
+            .collect();
+        let rows = draws.len();
+        let drawn = set.index_select(&Tensor::from_vec(draws, rows, set.device())?, 0)?; // [rows, positions, ...]
+        let drawn = super::source::by_position(&drawn, x.rank(), cx.call, cx.scope)?;
+        spread(&drawn, x, cx)
+    }
+}
+
+/// Directional ablation: removes (or fixes at `component`) the part of `x` along a direction.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ProjectOut {
+    /// The direction, as long as the last axis; it is normalised here. A zero direction is refused.
+    pub direction: Source,
+    /// The component along the unit direction afterwards.
+    #[serde(default)]
+    pub component: f64,
+}
+
+impl EditOp for ProjectOut {
+    fn sources(&self) -> Vec<&Source> {
+        vec![&self.direction]
+    }
+
+    fn apply(&self, x: &Tensor, cx: &mut EditContext) -> Result<Tensor> {
+        let r = &cx.values[0];
+        let width = x.dim(D::Minus1)?;
+        if r.rank() == 0 || r.dim(D::Minus1)? != width {
+            return Err(Error::invalid(
+                format!("project_out at `{}` needs a direction of {width} values, got shape {:?}", cx.site.name, r.dims()),
+                "give one value per coordinate of the last axis",
+            ));
+        }
+        let norm = r.sqr()?.sum_keepdim(D::Minus1)?.sqrt()?;
+        if norm.min_all()?.to_dtype(candle_core::DType::F32)?.to_scalar::<f32>()? == 0.0 {
+            return Err(Error::invalid(
+                format!("project_out at `{}` got a direction of length 0", cx.site.name),
+                "a difference of equal means has no direction: check the two sets",
+            ));
+        }
+        let r = r.to_dtype(x.dtype())?.broadcast_div(&norm.to_dtype(x.dtype())?)?;
+        let along = x.broadcast_mul(&r)?.sum_keepdim(D::Minus1)?; // [.., 1]
+        let removed = along.affine(1.0, -self.component)?.broadcast_mul(&r)?;
+        Ok((x - removed)?)
+    }
+}
+
+/// Gaussian noise, keyed by (seed, site, document, position, coordinate): the same for a token in any batch.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Noise {
+    /// Standard deviation.
+    pub std: f64,
+}
+
+impl EditOp for Noise {
+    fn apply(&self, x: &Tensor, cx: &mut EditContext) -> Result<Tensor> {
+        let (rows, pos) = (cx.call.rows, cx.call.pos);
+        if x.rank() < 2 || x.dim(0)? != rows || x.dim(1)? != pos {
+            return Err(Error::invalid(
+                format!("noise needs axes batch and pos, `{}` has shape {:?}", cx.site.name, x.dims()),
+                "add noise at a site of the residual stream, a head's input or an MLP",
+            ));
+        }
+        let width = x.elem_count() / (rows * pos).max(1);
+        let site = random::name(&cx.site.name);
+        let mut noise = Vec::with_capacity(x.elem_count());
+        for row in 0..rows {
+            for column in 0..pos {
+                let position = cx.call.position[row * pos + column] as u64;
+                let key = random::key(cx.seed, &[site, cx.call.documents[row], position]);
+                noise.extend((0..width as u64).map(|i| random::normal(random::key(key, &[i])) as f32));
+            }
+        }
+        let noise = Tensor::from_vec(noise, x.shape(), x.device())?.to_dtype(x.dtype())?;
+        Ok((x + noise.affine(self.std, 0.0)?)?)
+    }
+}
+
+/// `value` broadcast to the shape of `x`.
+fn spread(value: &Tensor, x: &Tensor, cx: &EditContext) -> Result<Tensor> {
+    let value = value.to_dtype(x.dtype())?;
+    value.broadcast_as(x.shape()).map_err(|_| {
+        Error::invalid(
+            format!(
+                "an edit at `{}` needs a value that fits {:?}, got {:?}",
+                cx.site.name,
+                x.dims(),
+                value.dims()
+            ),
+            "give one number, one per selected coordinate, or a tensor of the site's shape",
+        )
+    })
+}
+
+/// Checks that a reference set has the axes `[examples, positions, rest of x]`.
+fn reference(set: &Tensor, x: &Tensor) -> Result<Tensor> {
+    if set.rank() != x.rank() || set.dims()[2..] != x.dims()[2..] || set.elem_count() == 0 {
+        return Err(Error::invalid(
+            format!(
+                "a reference set must be [examples, positions, {:?}], got {:?}",
+                &x.dims()[2..],
+                set.dims()
+            ),
+            "record the same selector over the reference texts",
+        ));
+    }
+    Ok(set.clone())
+}

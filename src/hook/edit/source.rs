@@ -1,0 +1,184 @@
+//! Where an edit takes its values from: a constant, a stored record, an earlier pass, or an earlier site of this pass.
+
+use candle_core::{Device, Tensor};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::hook::context::Context;
+use crate::{Error, Result};
+
+/// A value in an edit.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Source {
+    /// One number for every selected value.
+    Number(f32),
+    /// One number per selected coordinate of the last axis.
+    List(Vec<f32>),
+    /// A tensor that is made elsewhere.
+    Of(SourceOf),
+}
+
+/// A tensor from a bundle, from an earlier pass, or from an earlier site of the same pass.
+///
+/// Exactly one of `tensor` and `site` is given; `pass` goes with `site`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SourceOf {
+    /// Name of a tensor in the bundle's `tensors.safetensors`. Broadcast from the right; with as many axes as the site,
+    /// or one fewer and a leading axis longer than 1, it is read by position.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tensor: Option<String>,
+    /// Name of an earlier pass of the same job; absent for the same pass.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pass: Option<String>,
+    /// Full name of the site whose (edited) value is used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub site: Option<String>,
+    /// For each row of this pass, the row of the source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows: Option<Vec<usize>>,
+    /// For each position of this pass, the position of the source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub positions: Option<Vec<u32>>,
+    /// For each selected head of this pass, the head of the source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heads: Option<Vec<usize>>,
+    /// Cut the gradient through the source (true unless said otherwise).
+    #[serde(default = "yes", skip_serializing_if = "is_true")]
+    pub detach: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn is_true(b: &bool) -> bool {
+    *b
+}
+
+impl SourceOf {
+    /// Checks that the source says where it comes from, once.
+    pub fn check(&self) -> Result<()> {
+        let hint = "give either `tensor`, or `site` with or without `pass`";
+        match (&self.tensor, &self.site) {
+            (Some(_), Some(_)) => Err(Error::invalid("an edit value names both a tensor and a site", hint)),
+            (None, None) => Err(Error::invalid("an edit value names neither a tensor nor a site", hint)),
+            (Some(t), None) if self.pass.is_some() => Err(Error::invalid(
+                format!("the edit value `{t}` is a stored tensor, yet names a pass"),
+                hint,
+            )),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A recorded tensor with the call that it was recorded in.
+#[derive(Clone, Debug)]
+pub(crate) struct Captured {
+    pub tensor: Tensor,
+    pub call: Context,
+}
+
+impl Source {
+    /// A constant as a tensor that broadcasts to the input.
+    pub(crate) fn constant(&self, device: &Device) -> Option<Result<Tensor>> {
+        match self {
+            Self::Number(x) => Some(Tensor::new(*x, device).map_err(Error::from)),
+            Self::List(xs) => Some(Tensor::new(xs.as_slice(), device).map_err(Error::from)),
+            Self::Of(_) => None,
+        }
+    }
+}
+
+/// Lays a captured tensor `[rows, pos, ...]` out over the rows and columns of `call`, row and position maps applied.
+///
+/// Columns outside `scope` (and padding) take any value; a position inside it that the source lacks is an error.
+pub(crate) fn align(of: &SourceOf, from: &Captured, call: &Context, scope: Option<&[bool]>) -> Result<Tensor> {
+    let value = if of.detach { from.tensor.detach() } else { from.tensor.clone() };
+    if of.rows.is_none() && of.positions.is_none() && from.call.same_layout(call) {
+        return Ok(value);
+    }
+    let (rows, pos) = (from.call.rows, from.call.pos);
+    if value.rank() < 2 || value.dim(0)? != rows || value.dim(1)? != pos {
+        return Err(Error::invalid(
+            format!(
+                "the value {:?} of shape {:?} has no position axis to map rows or positions on",
+                of.site,
+                value.dims()
+            ),
+            "use a site with axes batch and pos, or passes of the same length and padding",
+        ));
+    }
+    let mut index = Vec::with_capacity(call.rows * call.pos);
+    for row in 0..call.rows {
+        let source_row = of.rows.as_ref().map_or(Some(row), |m| m.get(row).copied());
+        let source_row = source_row.filter(|r| *r < rows).ok_or_else(|| {
+            Error::invalid(
+                format!("row {row} has no counterpart among the {rows} rows of the value's pass"),
+                "give both passes as many rows, or a row map with an entry per row",
+            )
+        })?;
+        for column in 0..call.pos {
+            let at = row * call.pos + column;
+            let position = call.position[at];
+            let wanted = match &of.positions {
+                Some(map) => map.get(position as usize).copied(),
+                None => Some(position),
+            };
+            let found = wanted.and_then(|p| from.call.column_of(source_row, p));
+            let needed = call.real[at] && scope.is_none_or(|s| s[at]);
+            match found {
+                Some(c) => index.push((source_row * pos + c) as u32),
+                None if !needed => index.push(0),
+                None => {
+                    return Err(Error::invalid(
+                        format!("position {position} of row {row} has no counterpart in the value's pass"),
+                        "scope the edit to positions that both passes have, or give a position map",
+                    ));
+                }
+            }
+        }
+    }
+    let index = Tensor::from_vec(index, call.rows * call.pos, value.device())?;
+    let mut shape = value.dims().to_vec();
+    let picked = value.flatten(0, 1)?.index_select(&index, 0)?; // [rows*pos, ...]
+    shape[0] = call.rows;
+    shape[1] = call.pos;
+    Ok(picked.reshape(shape)?)
+}
+
+/// Lays a stored tensor out over `call`: broadcast as it is, or read by position (see [`SourceOf::tensor`]).
+pub(crate) fn by_position(stored: &Tensor, rank: usize, call: &Context, scope: Option<&[bool]>) -> Result<Tensor> {
+    let per_row = stored.rank() == rank && stored.dim(1)? > 1;
+    let shared = stored.rank() + 1 == rank && stored.dim(0)? > 1;
+    if !per_row && !shared {
+        return Ok(stored.clone());
+    }
+    let table = if shared { stored.unsqueeze(0)? } else { stored.clone() }; // [rows or 1, positions, ...]
+    let (rows, positions) = (table.dim(0)?, table.dim(1)?);
+    if rows != 1 && rows != call.rows {
+        return Err(Error::invalid(
+            format!("a stored value has {rows} rows, the batch has {}", call.rows),
+            "store one row for all, or as many as the batch has",
+        ));
+    }
+    let mut index = Vec::with_capacity(call.rows * call.pos);
+    for at in 0..call.rows * call.pos {
+        let row = if rows == 1 { 0 } else { at / call.pos };
+        let position = call.position[at] as usize;
+        let needed = call.real[at] && scope.is_none_or(|s| s[at]);
+        if needed && position >= positions {
+            return Err(Error::invalid(
+                format!("a stored value has {positions} positions, the edit needs position {position}"),
+                "scope the edit to the stored positions, or store more",
+            ));
+        }
+        index.push((row * positions + position.min(positions - 1)) as u32);
+    }
+    let index = Tensor::from_vec(index, call.rows * call.pos, table.device())?;
+    let mut shape = table.dims().to_vec();
+    shape[0] = call.rows;
+    shape[1] = call.pos;
+    Ok(table.flatten(0, 1)?.index_select(&index, 0)?.reshape(shape)?)
+}

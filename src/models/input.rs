@@ -1,0 +1,158 @@
+//! What a network is given.
+
+use crate::hook::Context;
+use crate::{Error, Result};
+
+/// On which side shorter rows are filled up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// Padding before the text.
+    Left,
+    /// Padding after the text.
+    Right,
+}
+
+/// The input of a forward call.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// Token ids for language models.
+    Tokens(Tokens),
+}
+
+/// A batch of token rows, row-major, with padding marked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tokens {
+    /// Rows of the batch.
+    pub rows: usize,
+    /// Columns of the batch.
+    pub pos: usize,
+    /// `[rows, pos]`.
+    pub ids: Vec<u32>,
+    /// `[rows, pos]`: false for padding.
+    pub real: Vec<bool>,
+    /// `[rows]`: index of each row's document in the corpus.
+    pub documents: Vec<u64>,
+    /// `[rows]`: real tokens that count as the prompt; filled in by the first call when empty.
+    pub prompt: Vec<u32>,
+    /// Ids that reducers skip.
+    pub special: Vec<u32>,
+}
+
+impl Tokens {
+    /// A batch of rows of any lengths, filled up with `pad` on `side`.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for no rows or an empty row.
+    pub fn from_rows(rows: &[Vec<u32>], side: Side, pad: u32) -> Result<Self> {
+        let pos = rows.iter().map(Vec::len).max().unwrap_or(0);
+        if let Some(empty) = rows.iter().position(Vec::is_empty) {
+            return Err(Error::invalid(
+                format!("text {empty} (counted from 0) has no tokens"),
+                "give at least one token per text, or a tokenizer that adds BOS",
+            ));
+        }
+        if rows.is_empty() {
+            return Err(Error::invalid("no text was given", "give at least one"));
+        }
+        let mut ids = Vec::with_capacity(rows.len() * pos);
+        let mut real = Vec::with_capacity(rows.len() * pos);
+        for row in rows {
+            let missing = pos - row.len();
+            let (before, after) = if side == Side::Left { (missing, 0) } else { (0, missing) };
+            ids.extend(std::iter::repeat_n(pad, before));
+            ids.extend_from_slice(row);
+            ids.extend(std::iter::repeat_n(pad, after));
+            real.extend(std::iter::repeat_n(false, before));
+            real.extend(std::iter::repeat_n(true, row.len()));
+            real.extend(std::iter::repeat_n(false, after));
+        }
+        Ok(Self {
+            rows: rows.len(),
+            pos,
+            ids,
+            real,
+            documents: (0..rows.len() as u64).collect(),
+            prompt: Vec::new(),
+            special: Vec::new(),
+        })
+    }
+
+    /// A batch with a mask of its own: 1 for real tokens, in one run per row.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for rows of different lengths, a mask of another shape, a row without a real token, or a
+    /// mask with holes (a token that is padding between real ones has no position).
+    pub fn from_mask(rows: &[Vec<u32>], mask: &[Vec<u32>]) -> Result<Self> {
+        let mut batch = Self::from_rows(rows, Side::Right, 0)?;
+        if let Some((r, row)) = rows.iter().enumerate().find(|(_, row)| row.len() != batch.pos) {
+            return Err(Error::invalid(
+                format!("row {r} of the token ids has {} entries, the longest has {}", row.len(), batch.pos),
+                "give rows of equal length, with padding marked in the attention mask",
+            ));
+        }
+        let shape_fits = mask.len() == rows.len() && mask.iter().all(|m| m.len() == batch.pos);
+        if !shape_fits {
+            return Err(Error::invalid(
+                format!("the attention mask does not have the shape [{}, {}] of the token ids", batch.rows, batch.pos),
+                "give one 0 or 1 per token",
+            ));
+        }
+        batch.real = mask.iter().flatten().map(|m| *m != 0).collect();
+        for (r, row) in batch.real.chunks(batch.pos).enumerate() {
+            let first = row.iter().position(|b| *b);
+            let last = row.iter().rposition(|b| *b);
+            match (first, last) {
+                (Some(f), Some(l)) if row[f..=l].iter().all(|b| *b) => {}
+                (None, _) => {
+                    return Err(Error::invalid(format!("row {r} of the attention mask is all 0"), "drop the row"));
+                }
+                _ => {
+                    return Err(Error::invalid(
+                        format!("row {r} of the attention mask has padding between real tokens"),
+                        "put the padding before or after the text",
+                    ));
+                }
+            }
+        }
+        Ok(batch)
+    }
+
+    /// The same batch with one new token per row appended as the next call of a cached generation.
+    pub fn next(&self, ids: &[u32], real: &[bool]) -> Self {
+        Self {
+            pos: 1,
+            ids: ids.to_vec(),
+            real: real.to_vec(),
+            ..self.clone()
+        }
+    }
+
+    /// What the tap must know of this call, after the calls whose keys `before` describes.
+    pub(crate) fn context(&self, before: Option<&Context>) -> Context {
+        let (rows, pos) = (self.rows, self.pos);
+        let mut call = Context {
+            rows,
+            pos,
+            real: self.real.clone(),
+            tokens: self.ids.clone(),
+            documents: self.documents.clone(),
+            special: self.special.clone(),
+            position: Vec::with_capacity(rows * pos),
+            ..Context::default()
+        };
+        for row in 0..rows {
+            let mut next = before.map_or(0, |b| b.real_keys(row));
+            for real in &self.real[row * pos..(row + 1) * pos] {
+                call.position.push(if *real { next } else { 0 });
+                next += u32::from(*real);
+            }
+        }
+        call.follow(before);
+        call.prompt = match before {
+            Some(b) => b.prompt.clone(),
+            None if self.prompt.len() == rows => self.prompt.clone(),
+            None => (0..rows).map(|r| call.real_keys(r)).collect(),
+        };
+        call
+    }
+}

@@ -1,0 +1,37 @@
+//! Networks. Every one is code that calls [`Tap::at`](crate::hook::Tap::at) once per site and knows nothing else
+//! about hooks.
+
+pub mod execute;
+pub mod gradient;
+mod input;
+mod state;
+pub mod transformer;
+
+use candle_core::{Device, Tensor};
+
+use crate::Result;
+use crate::hook::{SiteTable, Tap};
+
+pub use execute::{Job, Outcome, PassOutcome, execute};
+pub use gradient::{Gradients, gradients};
+pub use input::{Input, Side, Tokens};
+pub use state::State;
+pub use transformer::Decoder;
+
+/// A network that can be run, recorded and edited.
+pub trait Network {
+    /// Its sites, in the order of the forward pass.
+    fn sites(&self) -> &SiteTable;
+
+    /// One forward call. Returns the network's output: for a decoder the logits `[batch, pos, vocab]`.
+    ///
+    /// # Errors
+    /// Input of a kind or size that the network cannot take, and whatever the edits refuse.
+    fn forward(&self, input: &Input, state: &mut State, tap: &mut Tap) -> Result<Tensor>;
+
+    /// Every parameter by name; they never change in a run.
+    fn parameters(&self) -> &[(String, Tensor)];
+
+    /// Where the parameters live.
+    fn device(&self) -> &Device;
+}

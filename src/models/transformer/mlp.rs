@@ -1,0 +1,82 @@
+//! The MLP: `down(act(up x))`, or gated `down(act(gate x) * up x)`.
+
+use candle_core::{D, Tensor};
+
+use super::facts::{Facts, Names};
+use super::load::Loader;
+use super::sites::find;
+use crate::Result;
+use crate::hook::{SiteId, SiteTable, Tap};
+use crate::nn::{Activation, Linear};
+
+#[derive(Clone, Debug)]
+enum Projections {
+    Plain { up: Linear },
+    Gated { gate: Linear, up: Linear },
+    /// Rows `[gate | up]`.
+    Fused { gate_up: Linear },
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Mlp {
+    projections: Projections,
+    down: Linear,
+    activation: Activation,
+    pre: SiteId,
+    pre_linear: SiteId,
+    post: SiteId,
+    out: SiteId,
+}
+
+impl Mlp {
+    pub fn load(loader: &Loader, facts: &Facts, names: &Names, block: &str, table: &SiteTable, l: usize) -> Result<Self> {
+        let (d, m, bias) = (facts.d_model, facts.d_mlp, facts.mlp.bias);
+        let name = |part: &str| match names.mlp {
+            "" => format!("{block}.{part}"),
+            mlp => format!("{block}.{mlp}.{part}"),
+        };
+        let projections = match (facts.mlp.gated, facts.mlp.fused) {
+            (true, true) => Projections::Fused { gate_up: loader.linear(&name(names.gate), d, 2 * m, bias)? },
+            (true, false) => Projections::Gated {
+                gate: loader.linear(&name(names.gate), d, m, bias)?,
+                up: loader.linear(&name(names.up), d, m, bias)?,
+            },
+            (false, _) => Projections::Plain { up: loader.linear(&name(names.up), d, m, bias)? },
+        };
+        let site = |part: &str| find(table, &format!("blocks.{l}.mlp.{part}"));
+        Ok(Self {
+            projections,
+            down: loader.linear(&name(names.down), m, d, bias)?,
+            activation: facts.mlp.activation,
+            pre: site("hook_pre"),
+            pre_linear: site("hook_pre_linear"),
+            post: site("hook_post"),
+            out: site("hook_out"),
+        })
+    }
+
+    /// `[b, t, d] -> [b, t, d]`, the module's raw output.
+    pub fn forward(&self, x: &Tensor, tap: &mut Tap) -> Result<Tensor> {
+        let form = tap.form();
+        let (pre, linear) = match &self.projections {
+            Projections::Plain { up } => (up.forward(x, form)?, None), // [b, t, m]
+            Projections::Gated { gate, up } => (gate.forward(x, form)?, Some(up.forward(x, form)?)),
+            Projections::Fused { gate_up } => {
+                let both = gate_up.forward(x, form)?; // [b, t, 2 m]
+                let halves = both.chunk(2, D::Minus1)?;
+                (halves[0].contiguous()?, Some(halves[1].contiguous()?))
+            }
+        };
+        let pre = tap.at(self.pre, pre)?;
+        let post = match linear {
+            None => self.activation.forward(&pre, form)?,
+            Some(linear) => {
+                let linear = tap.at(self.pre_linear, linear)?;
+                self.activation.gated(&pre, &linear, form)?
+            }
+        };
+        let post = tap.at(self.post, post)?;
+        let out = self.down.forward(&post, form)?; // [b, t, d]
+        tap.at(self.out, out)
+    }
+}
