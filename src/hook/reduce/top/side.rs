@@ -114,7 +114,7 @@ impl Part<'_> {
 
     /// Offers the best position of one row to every unit; ties go to the lower position, which comes first.
     fn row(&mut self, row: &[usize], later: bool) {
-        let mut best = [(f32::NEG_INFINITY); TASK];
+        let mut best = [f32::NEG_INFINITY; TASK];
         let mut place = [u32::MAX; TASK];
         for (p, &at) in row.iter().enumerate() {
             let values = self.kept.units(at, self.first, self.lists.len());
