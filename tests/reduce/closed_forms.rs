@@ -242,3 +242,30 @@ fn keys_are_those_of_splitmix64_and_uniform() {
     assert_eq!(random::uniform(0), 0.0);
     assert!(random::uniform(u64::MAX) < 1.0);
 }
+
+#[test]
+fn a_context_ends_where_positions_do_not_go_on() {
+    let batch = Batch {
+        values: vec![0.0, 1.0, 5.0, 2.0, 0.0],
+        rows: 1,
+        pos: 5,
+        width: 1,
+        keep: vec![false, true, true, true, true],
+        tokens: vec![10, 11, 12, 13, 14],
+        documents: vec![9],
+        // The third and fourth tokens adjoin; what stands before and after comes from elsewhere in the document.
+        positions: vec![0, 1, 5, 6, 20],
+    };
+    let top = spec(r#"{"kind":"top","k":1,"bottom":false,"context":[4,4]}"#);
+    let Reducer::Top(got) = pass(&top, &[batch]) else {
+        panic!()
+    };
+    let expected = TopEntry {
+        value: 5.0,
+        document: 9,
+        position: 5,
+        tokens: vec![12, 13],
+        at: 0,
+    };
+    assert_eq!(got.top(0), [expected]);
+}
