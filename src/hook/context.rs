@@ -60,7 +60,7 @@ impl Context {
                     Positions::All => true,
                     // Every generated token was the last one when it was computed, cached or not.
                     Positions::Last => position + 1 >= prompt,
-                    Positions::List(list) => list.contains_position(position as usize, prompt as usize),
+                    Positions::List(list) => list.names_position(position as usize, prompt as usize),
                 };
         }
         Ok(acts)

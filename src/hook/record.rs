@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::context::Context;
-use super::reduce::{Observation, Reducer, ReducerSpec};
+use super::reduce::{Observation, PADDING, Reducer, ReducerSpec};
 use super::selector::{SelectedSite, Selector};
 use super::site::{Axis, Site};
 use crate::{Error, Result};
@@ -171,6 +171,8 @@ impl Recorder {
             })
             .collect();
         let width = y.elem_count() / (rows * pos).max(1);
+        let padded = call.position.iter().zip(&call.real);
+        let positions: Vec<u32> = padded.map(|(p, real)| if *real { *p } else { PADDING }).collect();
         let values = y.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
         reducer.observe(&Observation {
             values: &values,
@@ -180,7 +182,7 @@ impl Recorder {
             keep: &keep,
             tokens: &call.tokens,
             documents: &call.documents,
-            positions: &call.position,
+            positions: &positions,
         })
     }
 

@@ -80,6 +80,17 @@ impl IndexList {
             })
     }
 
+    /// Whether position `i` is named, where `len` only anchors negative numbers: entries may reach beyond it, and
+    /// ranges without an end go on for ever.
+    pub fn names_position(&self, i: usize, len: usize) -> bool {
+        let Ok(at) = i64::try_from(i) else { return false };
+        self.0.iter().any(|item| {
+            let (start, end) = item.bounds(len);
+            let open = matches!(item, IndexItem::Range(_, None));
+            start <= at && (open || at < end)
+        })
+    }
+
     /// True if some entry counts from the end or has none, so that what it names depends on the length.
     pub fn depends_on_length(&self) -> bool {
         self.0.iter().any(|item| item.depends_on_length())
