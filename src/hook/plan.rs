@@ -31,7 +31,7 @@ pub(super) struct Actions {
 pub struct Values {
     /// Tensors of the bundle.
     pub stored: BTreeMap<String, Tensor>,
-    pub(super) passes: HashMap<(String, String), Captured>,
+    pub(crate) passes: HashMap<(String, String), Captured>,
 }
 
 /// A compiled pass; holds what was recorded while it runs.

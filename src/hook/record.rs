@@ -149,7 +149,7 @@ impl Recorder {
         let positional = site.dim(Axis::Pos).or(site.dim(Axis::Query));
         let y = match positional {
             Some(dim) => at_positions(&y, dim, &self.record.site, call)?,
-            None => y,
+            None => Some(y),
         };
         match y {
             None => {}

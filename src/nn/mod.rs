@@ -40,11 +40,4 @@ pub use rope::{Rope, RopeTables};
 pub use rope_scaling::RopeScaling;
 pub use softmax::{Pattern, ScoreRule, masked, pattern, softcap, softmax};
 
-/// Which of the two forms a forward pass uses.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Form {
-    /// Composed operations with a backward pass, for training and gradients.
-    Differentiable,
-    /// Kernels without a graph, for everything else.
-    Inference,
-}
+pub use crate::hook::Form;

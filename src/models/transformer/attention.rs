@@ -180,7 +180,8 @@ impl Attention {
         }
         let (q, k) = self.rotate(q, k, call, state, tap)?;
         let v = remember(state, &self.cache[1], v)?; // [b, keys, kv, d]
-        let z = tap.at(self.site.z, self.attend(&q, &k, &v, call, tap)?)?; // [b, t, h, d]
+        let z = self.attend(&q, &k, &v, call, tap)?; // [b, t, h, d]
+        let z = tap.at(self.site.z, z)?;
         let out = match tap.at_with(self.site.result, || self.result(&z))? {
             Some(result) => {
                 let sum = result.sum(2)?; // [b, t, d_model]
@@ -203,7 +204,8 @@ impl Attention {
         let Some(index) = self.layer.rope else { return Ok((q, remember(state, &self.cache[0], k)?)) };
         let rope = &call.ropes[index];
         let q = tap.at(self.site.rot_q, rope.rope.apply(&q.contiguous()?, &rope.queries, form)?)?;
-        let turned = tap.at(self.site.rot_k, rope.rope.apply(&k.contiguous()?, &rope.queries, form)?)?;
+        let turned = rope.rope.apply(&k.contiguous()?, &rope.queries, form)?;
+        let turned = tap.at(self.site.rot_k, turned)?; // [b, t, kv, d]
         let Some(keys) = &rope.keys else { return Ok((q, remember(state, &self.cache[0], turned)?)) };
         let new = k.dim(1)?;
         let all = remember(state, &self.cache[0], k)?;

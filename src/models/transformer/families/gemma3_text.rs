@@ -8,10 +8,10 @@ use crate::Result;
 use crate::nn::{Rope, RopeScaling};
 
 pub(super) fn describe(c: &Config) -> Result<(Facts, Names)> {
-    c.skip(&["cache_implementation"]);
+    // Transformers writes the cap of the scores, but its Gemma 3 never applies it.
+    c.skip(&["cache_implementation", "attn_logit_softcapping"]);
     let mut facts = gemma_like(c, "gemma3_text")?;
     gemma2::sandwich(c, &mut facts)?;
-    facts.attn.softcap = c.opt_f64("attn_logit_softcapping")?;
     facts.head.softcap = c.opt_f64("final_logit_softcapping")?;
     facts.attn.qk_norm = Some((QkNorm::PerHead, facts.norm.clone()));
     let window = Some(c.usize_or("sliding_window", 4096)?);

@@ -149,7 +149,8 @@ fn llama_like(c: &Config, family: &'static str, tied: bool) -> Result<Facts> {
         vocab: c.usize("vocab_size")?,
         context: c.opt_usize("max_position_embeddings")?,
         layers: vec![layer; c.usize("num_hidden_layers")?],
-        ropes: vec![c.rope(rotary_dim, None)?],
+        // Parameter sets by layer type (Gemma 3) are told apart there.
+        ropes: vec![c.rope(rotary_dim, Some("full_attention"))?],
         embed: EmbedFacts { width: d_model, scale: 1.0, norm: false, positions: None },
         norm: NormFacts { eps: c.f64_or("rms_norm_eps", 1e-6)?, ..RMS },
         placement: Placement::Pre,
