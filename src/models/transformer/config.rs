@@ -207,6 +207,18 @@ impl<'a> Config<'a> {
         }
     }
 
+    /// The longest text: `max_position_embeddings`, times the factor of dynamic rotary scaling, which is made for more.
+    pub fn context(&self) -> Result<Option<usize>> {
+        let Some(trained) = self.opt_usize("max_position_embeddings")? else { return Ok(None) };
+        let scaling = self.value("rope_parameters").or(self.value("rope_scaling"));
+        let kind = scaling.and_then(|s| s.get("rope_type").or(s.get("type"))).and_then(Value::as_str);
+        let factor = scaling.and_then(|s| s.get("factor")).and_then(Value::as_f64);
+        Ok(Some(match (kind, factor) {
+            (Some("dynamic"), Some(factor)) if factor.is_finite() && factor > 1.0 => (trained as f64 * factor) as usize,
+            _ => trained,
+        }))
+    }
+
     /// Marks keys as known not to matter for this family.
     pub fn skip(&self, keys: &[&'static str]) {
         self.read.borrow_mut().extend(keys);

@@ -147,7 +147,7 @@ fn llama_like(c: &Config, family: &'static str, tied: bool) -> Result<Facts> {
         d_head,
         d_mlp: c.usize("intermediate_size")?,
         vocab: c.usize("vocab_size")?,
-        context: c.opt_usize("max_position_embeddings")?,
+        context: c.context()?,
         layers: vec![layer; c.usize("num_hidden_layers")?],
         // Parameter sets by layer type (Gemma 3) are told apart there.
         ropes: vec![c.rope(rotary_dim, Some("full_attention"))?],
