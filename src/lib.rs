@@ -4,5 +4,6 @@
 
 pub mod error;
 pub mod hook;
+pub mod store;
 
 pub use error::{Error, Result};

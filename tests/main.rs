@@ -1,0 +1,3 @@
+//! The one test binary: tests through the public interface, one module per room.
+
+mod store;
