@@ -6,5 +6,6 @@ pub mod error;
 pub mod hook;
 pub mod models;
 pub mod nn;
+pub mod store;
 
 pub use error::{Error, Result};

@@ -3,3 +3,4 @@
 mod goldens;
 mod reduce;
 mod selector;
+mod store;

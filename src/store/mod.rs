@@ -1,0 +1,36 @@
+//! Files and the network: the only room that opens what others made.
+//!
+//! Everything read here is untrusted. Sizes are checked before memory is taken, names from a file never leave
+//! its folder, nothing is ever unpickled, and templates run with a bounded number of steps. Everything written
+//! here appears whole or not at all.
+//!
+//! ```no_run
+//! use optrode::store::{self, HubOptions, Storage};
+//! let folder = store::resolve("roneneldan/TinyStories-33M", &HubOptions::from_env())?;
+//! let weights = folder.weights()?;
+//! let embed = weights.tensor("model.embed_tokens.weight", &[512, 64], Storage::F32)?;
+//! let ids = folder.tokenizer()?.encode("Once upon a time", true)?;
+//! # Ok::<(), optrode::Error>(())
+//! ```
+
+pub mod atomic;
+pub mod chat;
+mod download;
+pub mod folder;
+pub mod hub;
+pub mod identity;
+pub mod npz;
+pub mod safetensors;
+mod text;
+pub mod tokenizer;
+pub mod write;
+
+pub use atomic::write_atomic;
+pub use chat::{ChatTemplate, Message};
+pub use folder::{ModelFolder, Origin};
+pub use hub::{CachedRepo, CachedRevision, HubOptions, cache_list, resolve};
+pub use identity::{FileHash, Identity, sha256_file};
+pub use npz::write_npz;
+pub use safetensors::{ElementType, Storage, TensorInfo, WeightFile, Weights};
+pub use tokenizer::{DecodeStream, Tokenizer};
+pub use write::{Source, write_safetensors};

@@ -1,0 +1,398 @@
+//! Reading weights from safetensors files without reading whole files.
+//!
+//! ```text
+//! u64 little endian N | N bytes of JSON {name: {dtype, shape, data_offsets: [from, to]}, "__metadata__": {..}} | data
+//! ```
+//!
+//! The header is checked before any memory is taken for it, and every tensor is checked against the header
+//! before any memory is taken for the tensor. A tensor is read in chunks straight into the one buffer that it
+//! will live in, converted on the way; NaN and infinity are refused with the place of the first.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use candle_core::{DType, Device, Tensor};
+use half::slice::HalfFloatSliceExt;
+use half::{bf16, f16};
+
+use super::text::{is_plain_name, nearest, read_json};
+use crate::{Error, Result};
+
+mod header;
+
+pub use header::{ElementType, TensorInfo};
+
+/// Bytes read at a time. A multiple of every element size.
+const CHUNK: usize = 1 << 20;
+
+/// What floating-point weights are kept as in memory, whatever the file has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Storage {
+    /// 32-bit floats: exact for bf16, f16 and f32 files.
+    #[default]
+    F32,
+    /// bfloat16: half the memory, 8 bits of precision.
+    BF16,
+    /// IEEE half precision; values beyond 65504 are an error.
+    F16,
+}
+
+impl Storage {
+    /// The Candle element type of this storage.
+    pub fn dtype(self) -> DType {
+        match self {
+            Self::F32 => DType::F32,
+            Self::BF16 => DType::BF16,
+            Self::F16 => DType::F16,
+        }
+    }
+}
+
+/// One open safetensors file: its header in memory, its tensors on disk.
+#[derive(Debug)]
+pub struct WeightFile {
+    path: PathBuf,
+    // One handle for the life of the value, so that a file replaced meanwhile is not mixed with this header.
+    file: Mutex<File>,
+    header: header::Header,
+}
+
+impl WeightFile {
+    /// Opens a file and checks its header.
+    ///
+    /// # Errors
+    /// When the file cannot be read, is shorter than it says, or its header breaks a rule of the format.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref().to_path_buf();
+        let mut file = File::open(&path).map_err(Error::io(&path))?;
+        let header = header::read(&path, &mut file)?;
+        Ok(Self {
+            path,
+            file: Mutex::new(file),
+            header,
+        })
+    }
+
+    /// Where the file is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The `__metadata__` map; empty when the file has none.
+    pub fn metadata(&self) -> &BTreeMap<String, String> {
+        &self.header.metadata
+    }
+
+    /// Tensor names in alphabetical order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.header.tensors.keys().map(String::as_str)
+    }
+
+    /// What the header says about a tensor.
+    pub fn info(&self, name: &str) -> Option<&TensorInfo> {
+        self.header.tensors.get(name)
+    }
+
+    fn expect(&self, name: &str) -> Result<&TensorInfo> {
+        self.info(name).ok_or_else(|| {
+            Error::file(
+                &self.path,
+                format!("no tensor `{name}`"),
+                format!("nearest: {}", nearest(name, self.names(), 3)),
+            )
+        })
+    }
+
+    /// Reads one tensor. Floats become `storage`; integers and booleans keep their type (booleans as u8).
+    ///
+    /// # Errors
+    /// When there is no such tensor, its element type has no arithmetic here, the file ends early, or a float
+    /// is NaN, infinite, or too large for `storage`.
+    pub fn tensor(&self, name: &str, device: &Device, storage: Storage) -> Result<Tensor> {
+        let info = self.expect(name)?;
+        let shape = info.shape.as_slice();
+        Ok(match (info.element, storage) {
+            (ElementType::I64, _) => {
+                Tensor::from_vec(self.fixed(info, |b: [u8; 8]| i64::from_le_bytes(b))?, shape, device)?
+            }
+            (ElementType::I32, _) => {
+                Tensor::from_vec(self.fixed(info, |b: [u8; 4]| i32::from_le_bytes(b))?, shape, device)?
+            }
+            (ElementType::U32, _) => {
+                Tensor::from_vec(self.fixed(info, |b: [u8; 4]| u32::from_le_bytes(b))?, shape, device)?
+            }
+            (ElementType::U8 | ElementType::Bool, _) => {
+                Tensor::from_vec(self.fixed(info, |b: [u8; 1]| b[0])?, shape, device)?
+            }
+            (element, _) if !element.is_float() => {
+                return Err(Error::file(
+                    &self.path,
+                    format!("tensor `{name}` has element type {element:?}, expected F32, F16, BF16 or F64"),
+                    "quantised and 8-bit weights are not read; convert the model to bf16 or f32 first",
+                ));
+            }
+            (_, Storage::F32) => Tensor::from_vec(self.floats(name, info, |v| v, |v: f32| v)?, shape, device)?,
+            (_, Storage::BF16) => {
+                Tensor::from_vec(self.floats(name, info, bf16::from_f32, bf16::to_f32)?, shape, device)?
+            }
+            (_, Storage::F16) => Tensor::from_vec(self.floats(name, info, f16::from_f32, f16::to_f32)?, shape, device)?,
+        })
+    }
+
+    /// The bytes of a tensor as they are in the file, handed to `sink` in chunks. What is copied unread may well
+    /// be of a type that nothing here computes with.
+    ///
+    /// # Errors
+    /// When there is no such tensor, the file ends early, or `sink` fails.
+    pub fn bytes(&self, name: &str, sink: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
+        let info = self.expect(name)?;
+        self.chunks(info, sink)
+    }
+
+    /// Walks the bytes of a tensor, at most [`CHUNK`] at a time and always whole elements.
+    fn chunks(&self, info: &TensorInfo, mut each: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        file.seek(SeekFrom::Start(self.header.data_start + info.start))
+            .map_err(Error::io(&self.path))?;
+        let mut left = info.end - info.start;
+        let mut buffer = vec![0u8; left.min(CHUNK as u64) as usize];
+        while left > 0 {
+            let piece = &mut buffer[..left.min(CHUNK as u64) as usize];
+            file.read_exact(piece).map_err(Error::io(&self.path))?;
+            left -= piece.len() as u64;
+            each(piece)?;
+        }
+        Ok(())
+    }
+
+    /// Values of a fixed width that need no checks.
+    fn fixed<const W: usize, T>(&self, info: &TensorInfo, decode: impl Fn([u8; W]) -> T) -> Result<Vec<T>> {
+        let mut out = Vec::with_capacity(info.elements());
+        self.chunks(info, |bytes| {
+            out.extend(bytes.as_chunks::<W>().0.iter().map(|b| decode(*b)));
+            Ok(())
+        })?;
+        Ok(out)
+    }
+
+    /// Floats, converted through f32 (exact for every float type but F64) and checked to be finite.
+    fn floats<T: Copy>(
+        &self,
+        name: &str,
+        info: &TensorInfo,
+        encode: impl Fn(f32) -> T,
+        value: impl Fn(T) -> f32,
+    ) -> Result<Vec<T>> {
+        let mut out: Vec<T> = Vec::with_capacity(info.elements());
+        let mut wide: Vec<f32> = Vec::with_capacity(CHUNK / 2);
+        let mut halves: Vec<f16> = Vec::new();
+        self.chunks(info, |bytes| {
+            wide.clear();
+            match info.element {
+                ElementType::F64 => wide.extend(bytes.as_chunks().0.iter().map(|b| f64::from_le_bytes(*b) as f32)),
+                ElementType::F32 => wide.extend(bytes.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b))),
+                ElementType::BF16 => {
+                    wide.extend(bytes.as_chunks().0.iter().map(|b| bf16::from_le_bytes(*b).to_f32()));
+                }
+                _ => {
+                    // The slice form uses the processor's own conversion, many times the speed of single ones.
+                    halves.clear();
+                    halves.extend(bytes.as_chunks().0.iter().map(|b| f16::from_le_bytes(*b)));
+                    wide.resize(halves.len(), 0.0);
+                    halves.convert_to_f32_slice(&mut wide);
+                }
+            }
+            let first = out.len();
+            out.extend(wide.iter().map(|v| encode(*v)));
+            // Without an early exit the scan runs as vector code; the place is looked for only when needed.
+            let bad = out[first..].iter().fold(false, |bad, v| bad | !value(*v).is_finite());
+            if bad {
+                let at = out[first..].iter().position(|v| !value(*v).is_finite()).unwrap_or(0);
+                return Err(self.not_finite(name, info, first + at, wide[at], &bytes[at * info.element.size()..]));
+            }
+            Ok(())
+        })?;
+        Ok(out)
+    }
+
+    fn not_finite(&self, name: &str, info: &TensorInfo, at: usize, wide: f32, bytes: &[u8]) -> Error {
+        let mut index = vec![0; info.shape.len()];
+        let mut rest = at;
+        for (place, size) in index.iter_mut().zip(&info.shape).rev() {
+            *place = rest % size;
+            rest /= size;
+        }
+        let stored = match (info.element, bytes.first_chunk::<8>()) {
+            (ElementType::F64, Some(b)) => f64::from_le_bytes(*b),
+            _ => f64::from(wide),
+        };
+        if stored.is_finite() {
+            Error::file(
+                &self.path,
+                format!("tensor `{name}` has {stored:e} at index {index:?}, beyond the range of the storage type"),
+                "keep the weights as f32 or bf16",
+            )
+        } else {
+            Error::file(
+                &self.path,
+                format!("tensor `{name}` has {stored} at index {index:?}, expected finite numbers"),
+                "the checkpoint is damaged or its training diverged; download or export it again",
+            )
+        }
+    }
+}
+
+/// All weights of a model: one file, or the shards that an index file names.
+#[derive(Debug)]
+pub struct Weights {
+    files: Vec<WeightFile>,
+    place: BTreeMap<String, usize>,
+    source: PathBuf,
+}
+
+impl Weights {
+    /// Opens a single safetensors file.
+    ///
+    /// # Errors
+    /// As [`WeightFile::open`].
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        let file = WeightFile::open(&path)?;
+        Ok(Self {
+            place: file.names().map(|name| (name.to_string(), 0)).collect(),
+            files: vec![file],
+            source: path.as_ref().to_path_buf(),
+        })
+    }
+
+    /// Opens the shards of a `*.safetensors.index.json`.
+    ///
+    /// # Errors
+    /// When the index is not one, a shard is missing (all missing ones are named) or damaged, or a shard has
+    /// not the tensor that the index promises.
+    pub fn open_sharded(index: impl AsRef<Path>) -> Result<Self> {
+        let index = index.as_ref();
+        let map = shard_map(index)?;
+        let folder = index.parent().unwrap_or(Path::new("."));
+        let mut shards: Vec<&str> = map.values().map(String::as_str).collect();
+        shards.sort_unstable();
+        shards.dedup();
+        let missing: Vec<&str> = shards.iter().copied().filter(|s| !folder.join(s).is_file()).collect();
+        if !missing.is_empty() {
+            return Err(Error::file(
+                index,
+                format!("{} of {} shards are missing: {}", missing.len(), shards.len(), missing.join(", ")),
+                "the download is not complete; fetch the model again",
+            ));
+        }
+        let files = shards.iter().map(|s| WeightFile::open(folder.join(s))).collect::<Result<Vec<_>>>()?;
+        let mut place = BTreeMap::new();
+        for (name, shard) in &map {
+            let at = shards.binary_search(&shard.as_str()).unwrap_or(0);
+            files[at].expect(name)?;
+            place.insert(name.clone(), at);
+        }
+        Ok(Self {
+            files,
+            place,
+            source: index.to_path_buf(),
+        })
+    }
+
+    /// Tensor names in alphabetical order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.place.keys().map(String::as_str)
+    }
+
+    /// Whether there is a tensor of this name.
+    pub fn contains(&self, name: &str) -> bool {
+        self.place.contains_key(name)
+    }
+
+    /// The file that holds a tensor.
+    pub fn file(&self, name: &str) -> Option<&WeightFile> {
+        self.place.get(name).map(|at| &self.files[*at])
+    }
+
+    /// The files, in the order of their names.
+    pub fn files(&self) -> &[WeightFile] {
+        &self.files
+    }
+
+    /// The shape of a tensor.
+    pub fn shape(&self, name: &str) -> Option<&[usize]> {
+        self.info(name).map(|info| info.shape.as_slice())
+    }
+
+    /// The element type that the file has for a tensor.
+    pub fn dtype(&self, name: &str) -> Option<ElementType> {
+        self.info(name).map(|info| info.element)
+    }
+
+    fn info(&self, name: &str) -> Option<&TensorInfo> {
+        self.file(name)?.info(name)
+    }
+
+    /// How many numbers all tensors have together.
+    pub fn elements(&self) -> u64 {
+        self.names().filter_map(|n| self.info(n)).map(|i| i.elements() as u64).sum()
+    }
+
+    /// Reads a tensor of a known shape to the CPU.
+    ///
+    /// # Errors
+    /// When there is no such tensor (the nearest names are given), the shape is another, or
+    /// [`WeightFile::tensor`] fails.
+    pub fn tensor(&self, name: &str, shape: &[usize], storage: Storage) -> Result<Tensor> {
+        self.tensor_on(name, shape, storage, &Device::Cpu)
+    }
+
+    /// As [`Weights::tensor`], on a given device.
+    ///
+    /// # Errors
+    /// As [`Weights::tensor`].
+    pub fn tensor_on(&self, name: &str, shape: &[usize], storage: Storage, device: &Device) -> Result<Tensor> {
+        let Some(file) = self.file(name) else {
+            return Err(Error::file(
+                &self.source,
+                format!("no tensor `{name}`"),
+                format!("nearest: {}", nearest(name, self.names(), 3)),
+            ));
+        };
+        let info = file.expect(name)?;
+        if info.shape != shape {
+            return Err(Error::file(
+                &file.path,
+                format!("tensor `{name}` has shape {:?}, expected {shape:?}", info.shape),
+                "config.json and the weights belong to different models",
+            ));
+        }
+        file.tensor(name, device, storage)
+    }
+}
+
+/// The `weight_map` of an index file: tensor name to shard file name, both checked.
+pub(super) fn shard_map(index: &Path) -> Result<BTreeMap<String, String>> {
+    let json = read_json(index)?;
+    let bad = |what: String| Error::file(index, what, "download the index again");
+    let map = json
+        .get("weight_map")
+        .and_then(|m| m.as_object())
+        .ok_or_else(|| bad("expected an object `weight_map` of tensor names to file names, found none".to_string()))?;
+    let mut out = BTreeMap::new();
+    for (name, shard) in map {
+        let shard = shard.as_str().unwrap_or_default();
+        if !is_plain_name(shard) || !shard.ends_with(".safetensors") {
+            return Err(bad(format!(
+                "tensor `{name}` is mapped to {shard:?}, expected the name of a .safetensors file beside the index"
+            )));
+        }
+        out.insert(name.clone(), shard.to_string());
+    }
+    if out.is_empty() {
+        return Err(bad("`weight_map` is empty, expected at least one tensor".to_string()));
+    }
+    Ok(out)
+}
