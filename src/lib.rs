@@ -2,7 +2,10 @@
 //! bio-inspired networks, on Candle.
 #![warn(missing_docs)]
 
+pub mod cli;
+pub mod data;
 pub mod error;
+pub mod generate;
 pub mod hook;
 pub mod models;
 pub mod nn;

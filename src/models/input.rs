@@ -117,6 +117,13 @@ impl Tokens {
         Ok(batch)
     }
 
+    /// The real ids of a row.
+    pub fn row(&self, row: usize) -> Vec<u32> {
+        let span = row * self.pos..(row + 1) * self.pos;
+        let both = self.ids[span.clone()].iter().zip(&self.real[span]);
+        both.filter(|(_, real)| **real).map(|(id, _)| *id).collect()
+    }
+
     /// The same batch with one new token per row appended as the next call of a cached generation.
     pub fn next(&self, ids: &[u32], real: &[bool]) -> Self {
         Self {

@@ -4,6 +4,7 @@
 pub mod execute;
 pub mod gradient;
 mod input;
+mod model;
 mod state;
 pub mod transformer;
 
@@ -15,6 +16,7 @@ use crate::hook::{SiteTable, Tap};
 pub use execute::{Job, Outcome, PassOutcome, execute};
 pub use gradient::{Gradients, gradients};
 pub use input::{Input, Side, Tokens};
+pub use model::{Model, OpenOptions};
 pub use state::State;
 pub use transformer::Decoder;
 

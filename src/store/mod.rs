@@ -14,6 +14,7 @@
 //! ```
 
 pub mod atomic;
+pub mod bundle;
 pub mod chat;
 mod download;
 pub mod folder;
@@ -21,11 +22,12 @@ pub mod hub;
 pub mod identity;
 pub mod npz;
 pub mod safetensors;
-mod text;
+pub(crate) mod text;
 pub mod tokenizer;
 pub mod write;
 
 pub use atomic::write_atomic;
+pub use bundle::{Bundle, EditFile};
 pub use chat::{ChatTemplate, Message};
 pub use folder::{ModelFolder, Origin};
 pub use hub::{CachedRepo, CachedRevision, HubOptions, cache_list, resolve};

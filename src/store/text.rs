@@ -12,7 +12,7 @@ use crate::{Error, Result};
 const MAX_TEXT: u64 = 256 << 20;
 
 /// Reads a text file of bounded size.
-pub(super) fn read_text(path: &Path) -> Result<String> {
+pub(crate) fn read_text(path: &Path) -> Result<String> {
     let file = File::open(path).map_err(Error::io(path))?;
     let length = file.metadata().map_err(Error::io(path))?.len();
     if length > MAX_TEXT {

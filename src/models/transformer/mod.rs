@@ -64,11 +64,7 @@ impl Decoder {
     /// A config that is not understood in full, and weights that are missing, superfluous or of the wrong shape.
     pub fn new(config: &Map<String, Value>, weights: &dyn WeightSource) -> Result<Self> {
         let (facts, names) = families::describe(config)?;
-        let table = {
-            let mut table = sites::table(&facts);
-            add_aliases(&mut table, &facts, &names);
-            table
-        };
+        let table = named_sites(&facts, &names);
         let loader = Loader::new(weights, names.base, names.embed, names.transposed);
         let d = facts.d_model;
         let embed_table = loader.tensor(&format!("{}.weight", names.embed), &[facts.vocab, facts.embed.width])?;
@@ -239,6 +235,21 @@ fn load_head(loader: &Loader, facts: &Facts, names: &Names, embed: &Tensor) -> R
     let bias = facts.head.bias.then(|| loader.exact(&format!("{}.bias", names.head), &[facts.vocab])).transpose()?;
     let bias = bias.map(|b| if b.dtype() == DType::F64 { Ok(b) } else { b.to_dtype(DType::F32) }).transpose()?;
     Ok(Linear { weight, bias, layout: Layout::OutIn })
+}
+
+/// The sites of the decoder that `config` describes.
+///
+/// # Errors
+/// A config that is not understood in full.
+pub fn site_table(config: &Map<String, Value>) -> Result<SiteTable> {
+    let (facts, names) = families::describe(config)?;
+    Ok(named_sites(&facts, &names))
+}
+
+fn named_sites(facts: &Facts, names: &Names) -> SiteTable {
+    let mut table = sites::table(facts);
+    add_aliases(&mut table, facts, names);
+    table
 }
 
 /// Lets Hugging Face's module paths stand for the sites of their outputs.

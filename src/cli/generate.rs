@@ -1,0 +1,179 @@
+//! `optrode generate`: continue a text, edits active.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use serde_json::{Value, json};
+
+use super::common::{EditArgs, ModelArgs, print_json};
+use crate::Error;
+use crate::generate::{Generator, Options, Sampler};
+use crate::hook::{Pass, Registry};
+use crate::models::{Model, Side, Tokens};
+use crate::store::{Message, Tokenizer};
+
+/// Arguments of `optrode generate`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  optrode generate ./stories260K --prompt 'Once upon a time' --max-new-tokens 200 --greedy
+  optrode generate ./stories260K --prompt 'Tom had a' --temperature 0.8 --top-p 0.95 --seed 7
+  optrode generate ./stories260K --prompt 'Once' --greedy --edit zero-head.json --json")]
+pub struct Args {
+    #[command(flatten)]
+    model: ModelArgs,
+    /// The text to continue (may be repeated; continued as one batch).
+    #[arg(long = "prompt", required = true)]
+    prompts: Vec<String>,
+    /// Wrap each prompt in the model's chat template, as a user's message.
+    #[arg(long)]
+    chat: bool,
+    /// Most tokens to add.
+    #[arg(long, default_value_t = 100)]
+    max_new_tokens: usize,
+    /// Take the likeliest token (the default without --temperature, --top-k and --top-p).
+    #[arg(long, conflicts_with_all = ["temperature", "top_k", "top_p"])]
+    greedy: bool,
+    /// Draw from softmax(logits / T).
+    #[arg(long, value_name = "T")]
+    temperature: Option<f64>,
+    /// Draw among the K likeliest tokens.
+    #[arg(long, value_name = "K")]
+    top_k: Option<usize>,
+    /// Draw among the likeliest tokens that hold the probability P.
+    #[arg(long, value_name = "P")]
+    top_p: Option<f64>,
+    /// Seed of sampling and of stochastic edits.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Run the whole text again for every token, without cached keys and values.
+    #[arg(long)]
+    no_cache: bool,
+    #[command(flatten)]
+    edits: EditArgs,
+    /// Print JSON: ids, text and why it ended.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Args {
+    fn sampler(&self) -> crate::Result<Sampler> {
+        let random = self.temperature.is_some() || self.top_k.is_some() || self.top_p.is_some();
+        let sampler = if !random {
+            Sampler::Greedy
+        } else {
+            Sampler::Random {
+                temperature: self.temperature.unwrap_or(1.0),
+                top_k: self.top_k,
+                top_p: self.top_p,
+            }
+        };
+        sampler.check()?;
+        Ok(sampler)
+    }
+
+    fn encode(&self, model: &Model) -> crate::Result<Vec<Vec<u32>>> {
+        if !self.chat {
+            return self.prompts.iter().map(|p| model.encode(p)).collect();
+        }
+        let template = model.folder.chat_template()?.ok_or_else(|| {
+            Error::file(model.folder.path(), "the model has no chat template", "leave --chat out, or use a chat model")
+        })?;
+        let tokenizer = model.tokenizer()?;
+        let text = |p: &String| template.render(&[Message::new("user", p.as_str())], true);
+        // The template writes the special tokens itself.
+        self.prompts.iter().map(|p| tokenizer.encode(&text(p)?, false)).collect()
+    }
+}
+
+pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let sampler = args.sampler()?;
+    let model = args.model.open()?;
+    let tokenizer = model.tokenizer()?;
+    let (edits, values) = args.edits.read(&model)?;
+    let rows = args.encode(&model)?;
+    let mut tokens = Tokens::from_rows(&rows, Side::Left, model.pad())?;
+    tokens.special = model.special();
+    let pass = Pass { edits, seed: args.seed, ..Pass::default() };
+    let registry = Registry::elementary();
+    let generator = Generator { net: &model.decoder, pass: &pass, registry: &registry, values };
+    let options = Options {
+        max_new_tokens: args.max_new_tokens,
+        sampler,
+        seed: args.seed,
+        stop: model.eos(),
+        context: model.decoder.facts().context,
+        cache: !args.no_cache,
+        ..Options::default()
+    };
+    let streams = !args.json && rows.len() == 1;
+    let mut printer = streams.then(|| Printer::new(tokenizer, &rows[0]));
+    let generated = generator.run(&tokens, &options, &mut |_, id| {
+        if let Some(printer) = &mut printer {
+            printer.push(id);
+        }
+    })?;
+    if let Some(printer) = printer {
+        printer.finish()?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut results = Vec::new();
+    for (row, new) in generated.rows.iter().enumerate() {
+        let whole: Vec<u32> = rows[row].iter().chain(new).copied().collect();
+        let text = tokenizer.decode(&whole, true)?;
+        if !args.json {
+            let mut out = io::stdout().lock();
+            writeln!(out, "{text}\n")?;
+        }
+        results.push(json!({
+            "prompt": args.prompts[row],
+            "prompt_ids": rows[row],
+            "ids": new,
+            "text": text,
+            "finish": generated.finish[row].word(),
+        }));
+    }
+    if args.json {
+        let events: Vec<Value> = generated.events.iter().map(|e| json!(e)).collect();
+        print_json(&json!({ "model": args.model.model, "seed": args.seed, "results": results, "events": events }))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Writes a text to stdout as it grows: never half a character.
+struct Printer<'a> {
+    stream: crate::store::DecodeStream<'a>,
+    failed: Option<anyhow::Error>,
+}
+
+impl<'a> Printer<'a> {
+    fn new(tokenizer: &'a Tokenizer, prompt: &[u32]) -> Self {
+        let mut printer = Self { stream: tokenizer.stream(true), failed: None };
+        prompt.iter().for_each(|id| printer.push(*id));
+        printer
+    }
+
+    fn push(&mut self, id: u32) {
+        if self.failed.is_some() {
+            return;
+        }
+        let written = self.stream.push(id).map_err(anyhow::Error::from).and_then(|text| match text {
+            Some(text) => write_now(&text),
+            None => Ok(()),
+        });
+        self.failed = written.err();
+    }
+
+    fn finish(self) -> anyhow::Result<()> {
+        if let Some(error) = self.failed {
+            return Err(error);
+        }
+        write_now(&(self.stream.finish()? + "\n"))
+    }
+}
+
+fn write_now(text: &str) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()?;
+    Ok(())
+}

@@ -1,0 +1,50 @@
+//! The command line: raw arguments to validated jobs, jobs to printed results. No science here.
+//!
+//! Results go to stdout (a table for people, JSON with `--json`), progress and warnings to stderr. Exit codes: 0 done,
+//! 1 an expectation failed, 2 the request was wrong.
+
+mod common;
+mod generate;
+mod hub;
+mod record;
+mod sites;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Record and steer every neuron of a language model.
+#[derive(Debug, Parser)]
+#[command(name = "optrode", version, about, long_about = None, propagate_version = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// List a model's sites: what can be recorded and edited.
+    Sites(sites::Args),
+    /// Continue a text, with edits active if asked.
+    Generate(generate::Args),
+    /// Run texts and save activations to a file.
+    Record(record::Args),
+    /// Find models on the Hub and in its cache.
+    Hub(hub::Args),
+}
+
+/// Runs a parsed command line.
+///
+/// # Errors
+/// Whatever is wrong with the request; the program prints it and exits with 2.
+pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("OPTRODE_LOG").unwrap_or_else(|_| "warn".into());
+    // A second call in one process (tests) finds the subscriber set already.
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    match cli.command {
+        Command::Sites(args) => sites::run(&args),
+        Command::Generate(args) => generate::run(&args),
+        Command::Record(args) => record::run(&args),
+        Command::Hub(args) => hub::run(&args),
+    }
+}

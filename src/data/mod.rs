@@ -1,0 +1,5 @@
+//! Data: texts from the forms in which people keep them.
+
+mod texts;
+
+pub use texts::{read_id_rows, read_texts};

@@ -1,0 +1,145 @@
+//! A model as people name it: a folder or Hub id, with its decoder, its tokenizer and its files.
+
+use candle_core::{Device, Tensor};
+use serde_json::{Map, Value};
+
+use super::Decoder;
+use super::transformer::{self, WeightSource};
+use crate::hook::SiteTable;
+use crate::store::{HubOptions, ModelFolder, Storage, Tokenizer, Weights, resolve};
+use crate::{Error, Result};
+
+/// How to open a model.
+#[derive(Clone, Debug)]
+pub struct OpenOptions {
+    /// What the weights are kept as.
+    pub storage: Storage,
+    /// Where they live.
+    pub device: Device,
+    /// How to reach the Hub and its cache.
+    pub hub: HubOptions,
+}
+
+impl Default for OpenOptions {
+    fn default() -> Self {
+        Self {
+            storage: Storage::F32,
+            device: Device::Cpu,
+            hub: HubOptions::from_env(),
+        }
+    }
+}
+
+/// A decoder with what belongs to it.
+///
+/// ```no_run
+/// use optrode::models::{Model, OpenOptions};
+/// let model = Model::open("HuggingFaceTB/SmolLM2-135M", &OpenOptions::default())?;
+/// println!("{} layers", model.decoder.facts().layers.len());
+/// # Ok::<(), optrode::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Model {
+    /// The network.
+    pub decoder: Decoder,
+    /// Its files.
+    pub folder: ModelFolder,
+    tokenizer: Option<Tokenizer>,
+}
+
+/// The weights of a folder as a source for [`Decoder::new`].
+struct FolderWeights<'a> {
+    weights: Weights,
+    options: &'a OpenOptions,
+}
+
+impl WeightSource for FolderWeights<'_> {
+    fn names(&self) -> Vec<String> {
+        self.weights.names().map(str::to_string).collect()
+    }
+
+    fn tensor(&self, name: &str, shape: &[usize]) -> Result<Tensor> {
+        self.weights.tensor_on(name, shape, self.options.storage, &self.options.device)
+    }
+}
+
+/// The config of a folder as an object.
+fn config(folder: &ModelFolder) -> Result<&Map<String, Value>> {
+    folder.config().as_object().ok_or_else(|| {
+        Error::file(
+            folder.path().join("config.json"),
+            "it is no JSON object",
+            "use the config that belongs to the weights",
+        )
+    })
+}
+
+impl Model {
+    /// Opens a local folder, or finds a Hub id in the cache or on the Hub.
+    ///
+    /// # Errors
+    /// Whatever is missing or wrong with the config, the weights or the tokenizer's files.
+    pub fn open(id_or_path: &str, options: &OpenOptions) -> Result<Self> {
+        let folder = resolve(id_or_path, &options.hub)?;
+        let source = FolderWeights { weights: folder.weights()?, options };
+        let decoder = Decoder::new(config(&folder)?, &source)?;
+        let has_tokenizer = folder.file("tokenizer.json").is_some() || folder.file("vocab.json").is_some();
+        let tokenizer = has_tokenizer.then(|| folder.tokenizer()).transpose()?;
+        if let Some(tokenizer) = &tokenizer {
+            tokenizer.check_vocab(decoder.facts().vocab)?;
+        }
+        Ok(Self { decoder, folder, tokenizer })
+    }
+
+    /// The sites of a model, from its config alone.
+    ///
+    /// # Errors
+    /// A config that is missing or not understood.
+    pub fn sites(id_or_path: &str, options: &OpenOptions) -> Result<SiteTable> {
+        transformer::site_table(config(&resolve(id_or_path, &options.hub)?)?)
+    }
+
+    /// The tokenizer.
+    ///
+    /// # Errors
+    /// [`Error::File`] when the folder has none.
+    pub fn tokenizer(&self) -> Result<&Tokenizer> {
+        self.tokenizer.as_ref().ok_or_else(|| {
+            Error::file(
+                self.folder.path(),
+                "there is no tokenizer.json, nor vocab.json with merges.txt",
+                "add the tokenizer's files, or give token ids (--token-ids)",
+            )
+        })
+    }
+
+    /// A text as the model wants it, special tokens added.
+    ///
+    /// # Errors
+    /// No tokenizer, or a text without a single token.
+    pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
+        let ids = self.tokenizer()?.encode(text, true)?;
+        if ids.is_empty() {
+            return Err(Error::invalid(
+                "the text is empty and the tokenizer adds no BOS",
+                "give a text with at least one character",
+            ));
+        }
+        Ok(ids)
+    }
+
+    /// The id to pad with: any will do, for padding is masked.
+    pub fn pad(&self) -> u32 {
+        self.tokenizer.as_ref().and_then(Tokenizer::pad).unwrap_or(0)
+    }
+
+    /// Ids that statistics over tokens skip.
+    pub fn special(&self) -> Vec<u32> {
+        self.tokenizer.as_ref().map_or_else(Vec::new, |t| t.special_ids().iter().copied().collect())
+    }
+
+    /// Ids that end a generation.
+    pub fn eos(&self) -> Vec<u32> {
+        self.tokenizer.as_ref().map_or_else(Vec::new, |t| t.eos().to_vec())
+    }
+}

@@ -1,0 +1,95 @@
+//! Edits on disk: a JSON file, or a folder with `edit.json` and `tensors.safetensors`.
+//!
+//! ```json
+//! {"version": 1, "edits": [{"site": "blocks.3.attn.hook_z[head=6]@all", "op": "zero"}]}
+//! ```
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use candle_core::{Device, Tensor};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::safetensors::{Storage, WeightFile};
+use super::text::read_text;
+use crate::hook::Edit;
+use crate::{Error, Result};
+
+/// The only version so far.
+pub const VERSION: u32 = 1;
+
+/// The content of an edit file.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EditFile {
+    /// 1.
+    pub version: u32,
+    /// The edits, in order.
+    pub edits: Vec<Edit>,
+    /// Identity (sha256) of the model that they were fitted on; checked before they are used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// A line for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+}
+
+/// Edits with the tensors that they refer to.
+#[derive(Clone, Debug)]
+pub struct Bundle {
+    /// The edits.
+    pub file: EditFile,
+    /// The stored tensors, f32.
+    pub tensors: BTreeMap<String, Tensor>,
+}
+
+impl Bundle {
+    /// Reads a JSON file or a bundle folder.
+    ///
+    /// # Errors
+    /// [`Error::File`] for a file that is missing, malformed, of another version, or with unknown keys.
+    pub fn open(path: impl AsRef<Path>, device: &Device) -> Result<Self> {
+        let path = path.as_ref();
+        let json = if path.is_dir() { path.join("edit.json") } else { path.to_path_buf() };
+        let file: EditFile = serde_json::from_str(&read_text(&json)?).map_err(|e| {
+            Error::file(
+                &json,
+                format!("no edit file: {e}"),
+                r#"expected {"version": 1, "edits": [{"site": ..., "op": ...}]}"#,
+            )
+        })?;
+        if file.version != VERSION {
+            return Err(Error::file(
+                &json,
+                format!("version {} of the edit format, expected {VERSION}", file.version),
+                "write it with this version of optrode, or use the version that wrote it",
+            ));
+        }
+        let mut tensors = BTreeMap::new();
+        let stored = path.join("tensors.safetensors");
+        if path.is_dir() && stored.exists() {
+            let weights = WeightFile::open(&stored)?;
+            for name in weights.names() {
+                tensors.insert(name.to_string(), weights.tensor(name, device, Storage::F32)?);
+            }
+        }
+        Ok(Self { file, tensors })
+    }
+
+    /// Checks that the edits belong to this model.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when they were fitted on another one.
+    pub fn check_model(&self, identity: impl FnOnce() -> Result<String>) -> Result<()> {
+        let Some(expected) = &self.file.model else { return Ok(()) };
+        let got = identity()?;
+        if *expected != got {
+            return Err(Error::invalid(
+                format!("the edits were fitted on the model {expected}, this one is {got}"),
+                "use the model they belong to, or remove `model` from edit.json if you mean it",
+            ));
+        }
+        Ok(())
+    }
+}
