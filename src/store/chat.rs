@@ -3,7 +3,8 @@
 //! The template is a Jinja program that came with the model, so it is untrusted: it runs with a bounded number
 //! of steps, reaches no file, and its output is bounded. Blocks are trimmed as transformers trims them, and
 //! `raise_exception`, `strftime_now`, `tojson` and the methods of Python's strings and dictionaries are there.
-//! The text usually begins with the beginning-of-sequence token: encode it with `add_special = false`.
+//! One difference from Python is left: a list or dictionary printed as it is, not through `tojson`, shows its
+//! texts in double quotes. The text usually begins with the beginning-of-sequence token: encode it with `add_special = false`.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -170,9 +171,15 @@ impl ChatTemplate {
             ..minijinja::Value::from_serialize(&values)
         };
         let mut out = Bounded(Vec::new());
-        template.render_captured_to(values, &mut out).map_err(|e| refused(name, &e))?;
-        String::from_utf8(out.0)
-            .map_err(|e| Error::invalid(format!("chat template `{name}` wrote no UTF-8: {e}"), "report this defect"))
+        template
+            .render_captured_to(values, &mut out)
+            .map_err(|e| refused(name, &e))?;
+        String::from_utf8(out.0).map_err(|e| {
+            Error::invalid(
+                format!("chat template `{name}` wrote no UTF-8: {e}"),
+                "report this defect",
+            )
+        })
     }
 }
 
@@ -215,7 +222,15 @@ fn refused(name: &str, error: &minijinja::Error) -> Error {
 /// The texts of the special tokens in a configuration, each a text or an object with `content`.
 pub(super) fn special_texts(config: &Value) -> Map<String, Value> {
     let mut out = Map::new();
-    for name in ["bos_token", "eos_token", "unk_token", "pad_token", "sep_token", "cls_token", "mask_token"] {
+    for name in [
+        "bos_token",
+        "eos_token",
+        "unk_token",
+        "pad_token",
+        "sep_token",
+        "cls_token",
+        "mask_token",
+    ] {
         let value = config.get(name);
         let text = value.and_then(|v| v.as_str().or_else(|| v.get("content").and_then(Value::as_str)));
         if let Some(text) = text {

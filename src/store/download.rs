@@ -51,7 +51,11 @@ struct Fetch<'a> {
 /// Fetches what a model needs; gives the snapshot folder and its commit.
 pub(super) fn fetch(repo: &RepoId, options: &HubOptions) -> Result<(PathBuf, String)> {
     let remote = client(options)?.model(repo.owner.as_str(), repo.name.as_str());
-    let info = remote.info().revision(repo.revision.as_str()).send().map_err(|e| explain(repo, options, &e))?;
+    let info = remote
+        .info()
+        .revision(repo.revision.as_str())
+        .send()
+        .map_err(|e| explain(repo, options, &e))?;
     let commit = info.sha.filter(|sha| is_commit(sha)).ok_or_else(|| {
         Error::invalid(
             format!("the Hub at {} names no commit for {repo}", options.endpoint),
@@ -109,7 +113,9 @@ impl Fetch<'_> {
         }
         if !is_commit(&self.repo.revision) {
             let path = self.root.join("refs").join(&self.repo.revision);
-            write_atomic(&path, |file| file.write_all(self.commit.as_bytes()).map_err(Error::io(&path)))?;
+            write_atomic(&path, |file| {
+                file.write_all(self.commit.as_bytes()).map_err(Error::io(&path))
+            })?;
         }
         Ok(())
     }
@@ -120,11 +126,18 @@ impl Fetch<'_> {
 
     /// The files at the top of the repository. Names and hashes end up in paths, so odd ones are left out.
     fn list(&self) -> Result<Vec<Remote>> {
-        let entries =
-            self.remote.list_tree().revision(self.commit.as_str()).send().map_err(|e| self.explain(&e))?;
+        let entries = self
+            .remote
+            .list_tree()
+            .revision(self.commit.as_str())
+            .send()
+            .map_err(|e| self.explain(&e))?;
         let mut files = Vec::new();
         for entry in entries {
-            let RepoTreeEntry::File { oid, size, path, lfs, .. } = entry else {
+            let RepoTreeEntry::File {
+                oid, size, path, lfs, ..
+            } = entry
+            else {
                 continue;
             };
             let sha256 = lfs.as_ref().and_then(|l| l.sha256.clone()).filter(|h| is_sha256(h));
@@ -144,7 +157,10 @@ impl Fetch<'_> {
     fn no_weights(&self, listed: &[Remote]) -> Error {
         match listed.iter().find(|f| is_pickle(&f.name)) {
             Some(pickle) => Error::invalid(
-                format!("{} has its weights only as `{}`, expected safetensors", self.repo, pickle.name),
+                format!(
+                    "{} has its weights only as `{}`, expected safetensors",
+                    self.repo, pickle.name
+                ),
                 convert_hint(&self.repo.id()),
             ),
             None => Error::invalid(
@@ -166,16 +182,17 @@ impl Fetch<'_> {
         }
         let blobs = self.root.join("blobs");
         std::fs::create_dir_all(&blobs).map_err(Error::io(&blobs))?;
+        // Held until the link is there: it is what tells another process that the file has come.
+        let _lock = self.lock(&file.hash)?;
+        if pointer.is_file() {
+            return Ok(());
+        }
         let mut blob = blobs.join(&file.hash);
         if !blob.is_file() {
-            let _lock = self.lock(&file.hash)?;
-            // Another process may have brought it while this one waited.
-            if !blob.is_file() {
-                let partial = blobs.join(format!("{}.incomplete", file.hash));
-                let sha256 = self.arrive(file, &partial)?;
-                blob = blobs.join(sha256.as_ref().unwrap_or(&file.hash));
-                std::fs::rename(&partial, &blob).map_err(Error::io(&blob))?;
-            }
+            let partial = blobs.join(format!("{}.incomplete", file.hash));
+            let sha256 = self.arrive(file, &partial)?;
+            blob = blobs.join(sha256.as_ref().unwrap_or(&file.hash));
+            std::fs::rename(&partial, &blob).map_err(Error::io(&blob))?;
         }
         link(&blob, &pointer)
     }
@@ -200,13 +217,19 @@ impl Fetch<'_> {
         }
         let mut sha256 = sha256_file(partial)?;
         if is_sha256(&file.hash) && sha256 != file.hash {
-            tracing::warn!(file = file.name, "the resumed download has another sha256; starting again");
+            tracing::warn!(
+                file = file.name,
+                "the resumed download has another sha256; starting again"
+            );
             self.append(file, partial, false, &bar)?;
             sha256 = sha256_file(partial)?;
             if sha256 != file.hash {
                 std::fs::remove_file(partial).map_err(Error::io(partial))?;
                 return Err(Error::invalid(
-                    format!("{} of {} has sha256 {sha256}, expected {}", file.name, self.repo, file.hash),
+                    format!(
+                        "{} of {} has sha256 {sha256}, expected {}",
+                        file.name, self.repo, file.hash
+                    ),
                     "the connection or a proxy changes what it passes on; try another network",
                 ));
             }
@@ -262,7 +285,10 @@ impl Fetch<'_> {
             };
             if attempt == self.options.retries {
                 return Err(Error::invalid(
-                    format!("the download of {} from {} broke at byte {}: {problem}", file.name, self.repo, range.start),
+                    format!(
+                        "the download of {} from {} broke at byte {}: {problem}",
+                        file.name, self.repo, range.start
+                    ),
                     "run the same command again; it goes on from there",
                 ));
             }
@@ -278,7 +304,9 @@ impl Fetch<'_> {
         }
         let style = ProgressStyle::with_template("{msg} [{bar:30}] {bytes}/{total_bytes} {bytes_per_sec} {eta}")
             .unwrap_or_else(|_| ProgressStyle::default_bar());
-        ProgressBar::new(file.size).with_style(style).with_message(file.name.clone())
+        ProgressBar::new(file.size)
+            .with_style(style)
+            .with_message(file.name.clone())
     }
 
     fn explain(&self, error: &HFError) -> Error {
@@ -311,19 +339,18 @@ fn explain(repo: &RepoId, options: &HubOptions, error: &HFError) -> Error {
                 format!("check the spelling; {login}"),
             ),
         },
-        HFError::Forbidden { .. } => {
-            Error::invalid(format!("the token has no access to {id} (403)"), login)
-        }
-        HFError::RevisionNotFound { context: Some(context), .. }
-            if context.error_code.as_deref() == Some("RevisionNotFound") =>
-        {
-            Error::invalid(
-                format!("{id} has no revision `{}`", repo.revision),
-                "give a branch, a tag or a full commit hash, or leave it out",
-            )
-        }
+        HFError::Forbidden { .. } => Error::invalid(format!("the token has no access to {id} (403)"), login),
+        HFError::RevisionNotFound {
+            context: Some(context), ..
+        } if context.error_code.as_deref() == Some("RevisionNotFound") => Error::invalid(
+            format!("{id} has no revision `{}`", repo.revision),
+            "give a branch, a tag or a full commit hash, or leave it out",
+        ),
         HFError::RepoNotFound { .. } | HFError::RevisionNotFound { .. } => Error::invalid(
-            format!("{id} does not exist on {}, or has no revision `{}` (404)", options.endpoint, repo.revision),
+            format!(
+                "{id} does not exist on {}, or has no revision `{}` (404)",
+                options.endpoint, repo.revision
+            ),
             "check the spelling; a local folder needs its right path",
         ),
         HFError::EntryNotFound { path, .. } => Error::invalid(
@@ -350,16 +377,23 @@ fn explain(repo: &RepoId, options: &HubOptions, error: &HFError) -> Error {
 fn link(blob: &Path, pointer: &Path) -> Result<()> {
     let folder = pointer.parent().unwrap_or(Path::new("."));
     std::fs::create_dir_all(folder).map_err(Error::io(folder))?;
-    // A dangling link of an earlier try is in the way.
-    let _ = std::fs::remove_file(pointer);
+    // Made under another name and moved into place: other processes may be opening the snapshot.
     #[cfg(unix)]
     {
-        let name = blob.file_name().unwrap_or_default();
-        let target = Path::new("..").join("..").join("blobs").join(name);
-        std::os::unix::fs::symlink(target, pointer).map_err(Error::io(pointer))
+        let target = Path::new("../../blobs").join(blob.file_name().unwrap_or_default());
+        let made = tempfile::Builder::new()
+            .prefix(".optrode-")
+            .make_in(folder, |at| std::os::unix::fs::symlink(&target, at))
+            .map_err(Error::io(pointer))?;
+        made.into_temp_path()
+            .persist(pointer)
+            .map_err(|e| Error::io(pointer)(e.error))
     }
     #[cfg(not(unix))]
     {
-        std::fs::copy(blob, pointer).map(|_| ()).map_err(Error::io(pointer))
+        write_atomic(pointer, |file| {
+            let mut from = File::open(blob).map_err(Error::io(blob))?;
+            std::io::copy(&mut from, file).map(|_| ()).map_err(Error::io(pointer))
+        })
     }
 }

@@ -50,11 +50,17 @@ impl HubOptions {
         let var = |name: &str| get(name).filter(|v| !v.is_empty());
         let on = |name: &str| {
             let value = var(name)?.to_ascii_uppercase();
-            ["1", "ON", "YES", "TRUE"].contains(&value.as_str()).then(|| format!("{name} is set"))
+            ["1", "ON", "YES", "TRUE"]
+                .contains(&value.as_str())
+                .then(|| format!("{name} is set"))
         };
-        let home = var("HOME").or_else(|| var("USERPROFILE")).unwrap_or_else(|| ".".to_string());
+        let home = var("HOME")
+            .or_else(|| var("USERPROFILE"))
+            .unwrap_or_else(|| ".".to_string());
         let hf_home = var("HF_HOME").map(PathBuf::from).unwrap_or_else(|| {
-            var("XDG_CACHE_HOME").map_or_else(|| Path::new(&home).join(".cache"), PathBuf::from).join("huggingface")
+            var("XDG_CACHE_HOME")
+                .map_or_else(|| Path::new(&home).join(".cache"), PathBuf::from)
+                .join("huggingface")
         });
         let cache = var("HF_HUB_CACHE").or_else(|| var("HUGGINGFACE_HUB_CACHE"));
         let token = || {
@@ -65,7 +71,10 @@ impl HubOptions {
         Self {
             endpoint: var("HF_ENDPOINT").unwrap_or_else(|| "https://huggingface.co".to_string()),
             cache: cache.map_or_else(|| hf_home.join("hub"), PathBuf::from),
-            token: var("HF_TOKEN").or_else(token),
+            token: match on("HF_HUB_DISABLE_IMPLICIT_TOKEN") {
+                Some(_) => None,
+                None => var("HF_TOKEN").or_else(token),
+            },
             offline: on("HF_HUB_OFFLINE").or_else(|| on("TRANSFORMERS_OFFLINE")),
             refresh: false,
             progress: on("HF_HUB_DISABLE_PROGRESS_BARS").is_none(),
@@ -149,7 +158,11 @@ impl RepoId {
 
     /// `org/name`.
     pub(super) fn id(&self) -> String {
-        if self.owner.is_empty() { self.name.clone() } else { format!("{}/{}", self.owner, self.name) }
+        if self.owner.is_empty() {
+            self.name.clone()
+        } else {
+            format!("{}/{}", self.owner, self.name)
+        }
     }
 
     /// The repository's folder in the cache.
@@ -199,7 +212,9 @@ pub(super) fn is_commit(revision: &str) -> bool {
 fn is_whole(folder: &Path, commit: &str, repo: &RepoId, options: &HubOptions) -> bool {
     let weights = folder.join(SINGLE).is_file()
         || shard_map(&folder.join(INDEX)).is_ok_and(|map| map.values().all(|shard| folder.join(shard).is_file()));
-    let tokenizer = ["tokenizer.json", "vocab.json", "tokenizer.model"].iter().any(|f| folder.join(f).is_file());
+    let tokenizer = ["tokenizer.json", "vocab.json", "tokenizer.model"]
+        .iter()
+        .any(|f| folder.join(f).is_file());
     weights && (tokenizer || no_tokenizer_mark(&repo.folder(&options.cache), commit).exists())
 }
 
@@ -240,13 +255,20 @@ pub struct CachedRevision {
 /// When the cache folder cannot be read.
 pub fn cache_list(options: &HubOptions) -> Result<Vec<CachedRepo>> {
     let client = client(options)?;
-    let scan = client.scan_cache().send().map_err(|e| Error::file(&options.cache, e.to_string(), "check its rights"))?;
+    let scan = client
+        .scan_cache()
+        .send()
+        .map_err(|e| Error::file(&options.cache, e.to_string(), "check its rights"))?;
     let mut repos: Vec<CachedRepo> = scan
         .repos
         .into_iter()
         .filter(|repo| repo.repo_type == "model")
         .map(|mut repo| {
-            repo.revisions.sort_by(|a, b| b.last_modified.cmp(&a.last_modified).then(a.commit_hash.cmp(&b.commit_hash)));
+            repo.revisions.sort_by(|a, b| {
+                b.last_modified
+                    .cmp(&a.last_modified)
+                    .then(a.commit_hash.cmp(&b.commit_hash))
+            });
             let revisions = repo.revisions.into_iter().map(|revision| {
                 let mut files: Vec<String> = revision.files.into_iter().map(|f| f.file_name).collect();
                 files.sort_unstable();

@@ -52,7 +52,9 @@ impl Identity {
         let mut known = Memory::load(memory);
         let mut files = Vec::with_capacity(paths.len());
         for path in paths {
-            let name = path.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
+            let name = path
+                .file_name()
+                .map_or_else(String::new, |n| n.to_string_lossy().into_owned());
             let sha256 = known.hash(path)?;
             files.push(FileHash { name, sha256 });
         }
@@ -124,7 +126,10 @@ impl Memory {
             .and_then(|p| std::fs::read(p).ok())
             .and_then(|bytes| serde_json::from_slice(&bytes).ok())
             .unwrap_or_default();
-        Self { entries, changed: false }
+        Self {
+            entries,
+            changed: false,
+        }
     }
 
     fn save(&self, path: Option<&Path>) {
@@ -145,7 +150,10 @@ impl Memory {
             return Ok(name);
         }
         let meta = std::fs::metadata(path).map_err(Error::io(path))?;
-        let key = std::fs::canonicalize(path).map_err(Error::io(path))?.to_string_lossy().into_owned();
+        let key = std::fs::canonicalize(path)
+            .map_err(Error::io(path))?
+            .to_string_lossy()
+            .into_owned();
         let stamp = modified(&meta);
         if let (Some(known), Some(stamp)) = (self.entries.get(&key), &stamp)
             && known.size == meta.len()

@@ -6,10 +6,11 @@
 //!
 //! ```no_run
 //! use optrode::store::{self, HubOptions, Storage};
-//! let folder = store::resolve("roneneldan/TinyStories-33M", &HubOptions::from_env())?;
+//! let folder = store::resolve("models/stories260K", &HubOptions::from_env())?;
 //! let weights = folder.weights()?;
 //! let embed = weights.tensor("model.embed_tokens.weight", &[512, 64], Storage::F32)?;
 //! let ids = folder.tokenizer()?.encode("Once upon a time", true)?;
+//! folder.tokenizer()?.check_vocab(512)?;
 //! # Ok::<(), optrode::Error>(())
 //! ```
 

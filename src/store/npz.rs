@@ -53,7 +53,9 @@ pub fn write_npz<S: AsRef<str>>(path: impl AsRef<Path>, tensors: &[(S, Tensor)])
                 .compression_method(zip::CompressionMethod::Stored)
                 .last_modified_time(zip::DateTime::default())
                 .large_file(bytes as u64 >= u64::from(u32::MAX));
-            archive.start_file(format!("{}.npy", name.as_ref()), options).map_err(failed)?;
+            archive
+                .start_file(format!("{}.npy", name.as_ref()), options)
+                .map_err(failed)?;
             archive.write_all(&header).map_err(Error::io(path))?;
             tensor_bytes(&tensor, &mut |bytes| archive.write_all(bytes).map_err(Error::io(path)))?;
         }

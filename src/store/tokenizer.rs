@@ -14,19 +14,18 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
-use tokenizers::models::bpe::BPE;
-use tokenizers::pre_tokenizers::byte_level::ByteLevel;
-use tokenizers::{AddedToken, Tokenizer as Inner};
+use tokenizers::Tokenizer as Inner;
 
-use super::chat::special_texts;
-use super::text::{read_json, read_json_if, read_text};
+use super::text::read_text;
 use crate::{Error, Result};
 
+mod files;
 mod pieces;
 mod stream;
 
 pub use stream::DecodeStream;
 
+use files::{Sides, names_type};
 use pieces::Pieces;
 
 /// A tokenizer with the special tokens of its model.
@@ -55,12 +54,7 @@ impl Tokenizer {
     /// When neither kind is there or a file is malformed.
     pub fn open(folder: impl AsRef<Path>) -> Result<Self> {
         let folder = folder.as_ref();
-        let sides = Sides {
-            tokenizer: read_json_if(&folder.join("tokenizer_config.json"))?.unwrap_or_default(),
-            map: read_json_if(&folder.join("special_tokens_map.json"))?.unwrap_or_default(),
-            generation: read_json_if(&folder.join("generation_config.json"))?.unwrap_or_default(),
-            model: read_json_if(&folder.join("config.json"))?.unwrap_or_default(),
-        };
+        let sides = Sides::read(folder)?;
         let whole = folder.join("tokenizer.json");
         let vocab = folder.join("vocab.json");
         if whole.is_file() {
@@ -72,10 +66,11 @@ impl Tokenizer {
                     "download it again, or save it with a current transformers",
                 )
             })?;
+            files::check_template(&whole, &inner)?;
             return Self::assemble(whole, inner, &sides);
         }
         if vocab.is_file() {
-            let inner = byte_level(folder, &sides)?;
+            let inner = files::byte_level(folder, &sides)?;
             return Self::assemble(vocab, inner, &sides);
         }
         let hint = if folder.join("tokenizer.model").is_file() {
@@ -130,7 +125,10 @@ impl Tokenizer {
     /// Applies the rules of the module page.
     fn settle(&mut self, sides: &Sides) {
         let processor = serde_json::to_value(self.inner.get_post_processor()).unwrap_or_default();
-        if names_type(&processor, &["TemplateProcessing", "BertProcessing", "RobertaProcessing"]) {
+        if names_type(
+            &processor,
+            &["TemplateProcessing", "BertProcessing", "RobertaProcessing"],
+        ) {
             self.rule = "the post-processor of tokenizer.json decides";
             return;
         }
@@ -138,12 +136,23 @@ impl Tokenizer {
         if let Some(add) = flag("add_bos_token") {
             self.rule = "tokenizer_config.json sets add_bos_token";
             self.before = self.bos.filter(|_| add);
-            self.after = self.eos.first().copied().filter(|_| flag("add_eos_token") == Some(true));
+            self.after = self
+                .eos
+                .first()
+                .copied()
+                .filter(|_| flag("add_eos_token") == Some(true));
             return;
         }
         let text = |json: &Value, name: &str| json.get(name).and_then(Value::as_str).unwrap_or("").to_lowercase();
-        let kinds = [text(&sides.model, "model_type"), text(&sides.tokenizer, "tokenizer_class")];
-        let family = kinds.iter().any(|k| ["llama", "mistral", "mixtral", "gemma"].iter().any(|f| k.starts_with(f)));
+        let kinds = [
+            text(&sides.model, "model_type"),
+            text(&sides.tokenizer, "tokenizer_class"),
+        ];
+        let family = kinds.iter().any(|k| {
+            ["llama", "mistral", "mixtral", "gemma"]
+                .iter()
+                .any(|f| k.starts_with(f))
+        });
         if family && self.bos.is_some() && self.inner.token_to_id("<0x0A>").is_some() {
             self.rule = "a SentencePiece vocabulary of the Llama kind starts with its BOS token";
             self.before = self.bos;
@@ -157,7 +166,10 @@ impl Tokenizer {
     /// # Errors
     /// When the text has a character that the vocabulary cannot express.
     pub fn encode(&self, text: &str, add_special: bool) -> Result<Vec<u32>> {
-        let encoding = self.inner.encode_fast(text, add_special).map_err(|e| self.failed("encode", &e))?;
+        let encoding = self
+            .inner
+            .encode_fast(text, add_special)
+            .map_err(|e| self.failed("encode", &e))?;
         let mut ids = Vec::with_capacity(encoding.len() + 2);
         ids.extend(self.before.filter(|_| add_special));
         ids.extend_from_slice(encoding.get_ids());
@@ -170,7 +182,9 @@ impl Tokenizer {
     /// # Errors
     /// When the decoder of the tokenizer fails.
     pub fn decode(&self, ids: &[u32], skip_special: bool) -> Result<String> {
-        self.inner.decode(ids, skip_special).map_err(|e| self.failed("decode", &e))
+        self.inner
+            .decode(ids, skip_special)
+            .map_err(|e| self.failed("decode", &e))
     }
 
     /// A decoder for ids that come one by one.
@@ -233,7 +247,11 @@ impl Tokenizer {
 
     /// One more than the largest id.
     pub fn vocab_size(&self) -> usize {
-        self.inner.get_vocab(true).values().max().map_or(0, |id| *id as usize + 1)
+        self.inner
+            .get_vocab(true)
+            .values()
+            .max()
+            .map_or(0, |id| *id as usize + 1)
     }
 
     /// Checks that a model with `model_vocab` embedding rows has a row for every id. Fewer ids than rows are
@@ -246,7 +264,10 @@ impl Tokenizer {
         if ids > model_vocab {
             return Err(Error::file(
                 &self.path,
-                format!("the tokenizer has ids up to {}, but the model has {model_vocab} rows", ids - 1),
+                format!(
+                    "the tokenizer has ids up to {}, but the model has {model_vocab} rows",
+                    ids - 1
+                ),
                 "tokenizer and model do not belong together",
             ));
         }
@@ -259,119 +280,10 @@ impl Tokenizer {
     }
 
     fn failed(&self, what: &str, error: &dyn std::fmt::Display) -> Error {
-        Error::file(&self.path, format!("cannot {what}: {error}"), "the tokenizer lacks an unknown token")
-    }
-}
-
-/// The configuration files beside the tokenizer; an absent one is `null`.
-struct Sides {
-    tokenizer: Value,
-    map: Value,
-    generation: Value,
-    model: Value,
-}
-
-impl Sides {
-    fn id(&self, inner: &Inner, name: &str) -> Option<u32> {
-        self.ids(inner, name).first().copied()
-    }
-
-    /// Every id that a file gives for a token: texts of the tokenizer's files first, then ids of the model's.
-    fn ids(&self, inner: &Inner, name: &str) -> Vec<u32> {
-        let mut out: Vec<u32> = [&self.tokenizer, &self.map]
-            .into_iter()
-            .filter_map(|json| special_texts(json).get(name)?.as_str().and_then(|t| inner.token_to_id(t)))
-            .collect();
-        let key = format!("{name}_id");
-        for json in [&self.generation, &self.model] {
-            let ids = match json.get(&key) {
-                Some(Value::Array(list)) => list.iter().collect(),
-                Some(one) => vec![one],
-                None => Vec::new(),
-            };
-            // -1 and ids beyond the vocabulary occur in the wild and name no token.
-            let known = |id: &u32| inner.id_to_token(*id).is_some();
-            out.extend(ids.iter().filter_map(|v| u32::try_from(v.as_u64()?).ok()).filter(known));
-        }
-        let mut seen = BTreeSet::new();
-        out.retain(|id| seen.insert(*id));
-        out
-    }
-}
-
-/// Whether a serialised component is of one of these types or holds one.
-fn names_type(json: &Value, types: &[&str]) -> bool {
-    match json {
-        Value::Object(fields) => {
-            fields.get("type").and_then(Value::as_str).is_some_and(|t| types.contains(&t))
-                || fields.values().any(|v| names_type(v, types))
-        }
-        Value::Array(items) => items.iter().any(|v| names_type(v, types)),
-        _ => false,
-    }
-}
-
-/// Byte-level BPE from `vocab.json` and `merges.txt`.
-fn byte_level(folder: &Path, sides: &Sides) -> Result<Inner> {
-    let vocab_path = folder.join("vocab.json");
-    let merges_path = folder.join("merges.txt");
-    if !merges_path.is_file() {
-        return Err(Error::file(
-            &vocab_path,
-            "there is no merges.txt beside it",
-            "byte-level BPE needs both; fetch merges.txt",
-        ));
-    }
-    let broken = |e: tokenizers::Error| {
         Error::file(
-            &merges_path,
-            format!("vocab.json and merges.txt make no tokenizer: {e}"),
-            "fetch both files again",
+            &self.path,
+            format!("cannot {what}: {error}"),
+            "the tokenizer lacks an unknown token",
         )
-    };
-    let json = read_json(&vocab_path)?;
-    let object = json
-        .as_object()
-        .ok_or_else(|| Error::file(&vocab_path, "expected an object of tokens to ids", "fetch it again"))?;
-    let mut vocab = tokenizers::models::bpe::Vocab::default();
-    for (token, id) in object {
-        let id = id.as_u64().and_then(|id| u32::try_from(id).ok()).ok_or_else(|| {
-            Error::file(
-                &vocab_path,
-                format!("token {token:?} has the id {id}, expected a whole number"),
-                "fetch it again",
-            )
-        })?;
-        vocab.insert(token.clone(), id);
     }
-    let mut merges = Vec::new();
-    for (number, line) in read_text(&merges_path)?.lines().enumerate() {
-        if line.starts_with("#version") || line.trim().is_empty() {
-            continue;
-        }
-        let (left, right) = line.split_once(' ').ok_or_else(|| {
-            Error::file(
-                &merges_path,
-                format!("line {} is {line:?}, expected two pieces with a space between", number + 1),
-                "fetch it again",
-            )
-        })?;
-        merges.push((left.to_string(), right.to_string()));
-    }
-    let model = BPE::builder().vocab_and_merges(vocab, merges).build().map_err(broken)?;
-    let prefix = sides.tokenizer.get("add_prefix_space").and_then(Value::as_bool).unwrap_or(false);
-    let level = ByteLevel::default().add_prefix_space(prefix).trim_offsets(false);
-    let mut inner = Inner::new(model);
-    inner.with_pre_tokenizer(Some(level));
-    inner.with_decoder(Some(level));
-    inner.with_post_processor(Some(level));
-    let mut special: Vec<String> = Vec::new();
-    for json in [&sides.tokenizer, &sides.map] {
-        special.extend(special_texts(json).values().filter_map(|v| v.as_str().map(str::to_string)));
-    }
-    // The one special token of GPT-2 itself; early folders have no file that says so.
-    special.push("<|endoftext|>".to_string());
-    special.retain(|text| object.contains_key(text));
-    inner.add_special_tokens(special.into_iter().map(|t| AddedToken::from(t, true))).map_err(broken)?;
-    Ok(inner)
 }

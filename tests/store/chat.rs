@@ -33,12 +33,14 @@ const CHATML: &str = "{% for message in messages %}
 fn a_chatml_template_gives_its_text() {
     let template = ChatTemplate::from_text(CHATML, tokens());
     let text = template.render(&turns()[1..], true).unwrap();
+    // What transformers 5.23 gives: `lstrip_blocks` spares the spaces before `{{`, and `-}}` at the end of the
+    // template takes nothing from the text before it.
     assert_eq!(
         text,
-        "<|im_start|>system\nDefault<|im_end|>\n<|im_start|>user\n Hi <b>\"you\"</b> <|im_end|>\n\
-         <|im_start|>assistant\nHello<|im_end|>\n<|im_start|>user\nBye<|im_end|>\n<|im_start|>assistant\n"
+        "    <|im_start|>system\nDefault<|im_end|>\n\n<|im_start|>user\n Hi <b>\"you\"</b> <|im_end|>\n\
+         <|im_start|>assistant\nHello<|im_end|>\n<|im_start|>user\nBye<|im_end|>\n<|im_start|>assistant\n\n"
     );
-    assert!(!template.render(&turns(), false).unwrap().ends_with("assistant\n"));
+    assert!(!template.render(&turns(), false).unwrap().ends_with("assistant\n\n"));
 }
 
 #[test]
@@ -46,8 +48,24 @@ fn python_methods_and_special_tokens_are_there() {
     let source = "{{ bos_token }}{% for m in messages %}{% if m.role == 'user' %}[{{ m.content.strip().upper() }}]\
                   {% elif m.get('role').startswith('assist') %}{% generation %}{{ m.content }}{{ eos_token }}\
                   {% endgeneration %}{% else %}{% continue %}{% endif %}{% endfor %}{{ tools is none }}";
-    let text = ChatTemplate::from_text(source, tokens()).render(&turns(), false).unwrap();
-    assert_eq!(text, "<s>[HI <B>\"YOU\"</B>]Hello</s>[BYE]true");
+    let text = ChatTemplate::from_text(source, tokens())
+        .render(&turns(), false)
+        .unwrap();
+    assert_eq!(text, "<s>[HI <B>\"YOU\"</B>]Hello</s>[BYE]True");
+}
+
+/// Constructs of the templates of Llama, Qwen and Gemma in one; the text is what transformers 5.23 gives for it.
+const MANY: &str = include_str!("many.jinja");
+
+#[test]
+fn the_constructs_of_large_models_give_the_text_of_transformers() {
+    let mut turns = turns();
+    turns[2].content = "<think>\nhm\n</think>\n\nHello".to_string();
+    let text = ChatTemplate::from_text(MANY, tokens()).render(&turns, true).unwrap();
+    assert_eq!(text, include_str!("many.txt").strip_suffix('\n').unwrap());
+    let source = "{{ 1.0 }}{{ none }}{{ true }}|{{ 7 // 2 }}{{ 7 / 2 }}";
+    let text = ChatTemplate::from_text(source, tokens()).render(&turns, true).unwrap();
+    assert_eq!(text, "1.0NoneTrue|33.5");
 }
 
 #[test]
@@ -55,7 +73,9 @@ fn json_is_written_as_python_writes_it() {
     let source = "{{ tools | tojson }}|{{ tools | tojson(indent=2) }}";
     let tools = json!([{"name": "f<x>", "z": 1, "a": [true, null, "ä"], "e": {}}]);
     let variables = Map::from_iter([("tools".to_string(), tools)]);
-    let text = ChatTemplate::from_text(source, tokens()).render_with("default", &[], false, &variables).unwrap();
+    let text = ChatTemplate::from_text(source, tokens())
+        .render_with("default", &[], false, &variables)
+        .unwrap();
     let flat = r#"[{"name": "f<x>", "z": 1, "a": [true, null, "ä"], "e": {}}]"#;
     let deep = "[\n  {\n    \"name\": \"f<x>\",\n    \"z\": 1,\n    \"a\": [\n      true,\n      null,\n      \"ä\"\n    ],\n    \"e\": {}\n  }\n]";
     assert_eq!(text, format!("{flat}|{deep}"));
@@ -65,7 +85,10 @@ fn json_is_written_as_python_writes_it() {
 fn refusals_and_mistakes_of_a_template_are_told() {
     let render = |source: &str| message(ChatTemplate::from_text(source, tokens()).render(&turns(), false));
     let text = render("{{ raise_exception('roles must alternate') }}");
-    assert!(text.contains("refuses this conversation at line 1: roles must alternate"), "{text}");
+    assert!(
+        text.contains("refuses this conversation at line 1: roles must alternate"),
+        "{text}"
+    );
     assert!(render("a\n{% if %}").contains("cannot be read at line 2"));
     assert!(render("{{ messages[0].content.nothing.more }}").contains("refuses"));
     assert!(render("{% include '/etc/passwd' %}").contains("refuses"));
@@ -74,7 +97,8 @@ fn refusals_and_mistakes_of_a_template_are_told() {
 #[test]
 fn a_template_cannot_run_or_write_for_ever() {
     let render = |source: &str| message(ChatTemplate::from_text(source, tokens()).render(&turns(), false));
-    let text = render("{% for a in range(9999) %}{% for b in range(9999) %}{% set c = a * b %}{% endfor %}{% endfor %}");
+    let text =
+        render("{% for a in range(9999) %}{% for b in range(9999) %}{% set c = a * b %}{% endfor %}{% endfor %}");
     assert!(text.contains("steps"), "{text}");
     let text = render("{% set x = 'x' * 1000000 %}{% for a in range(9999) %}{{ x }}{% endfor %}");
     assert!(text.contains("refuses"), "{text}");

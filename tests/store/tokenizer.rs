@@ -7,8 +7,13 @@ use serde_json::{Value, json};
 
 use super::{message, shared};
 
-const TEXTS: [&str; 5] =
-    ["Hello, my dog is cute", "  tabs\tand\n\nlines ", "Zürich 東京 🙂🏳️‍🌈", "I'll don't 12345 x=y;", ""];
+const TEXTS: [&str; 5] = [
+    "Hello, my dog is cute",
+    "  tabs\tand\n\nlines ",
+    "Zürich 東京 🙂🏳️‍🌈",
+    "I'll don't 12345 x=y;",
+    "",
+];
 
 fn put(folder: &Path, name: &str, json: &Value) {
     std::fs::write(folder.join(name), json.to_string()).unwrap();
@@ -33,7 +38,9 @@ fn changed(path: &Path, edit: impl Fn(&mut Value, &mut Value, &mut Value)) -> To
 
 #[test]
 fn stories260k_has_the_ids_of_its_reference() {
-    let Some(path) = shared("models/stories260K") else { return };
+    let Some(path) = shared("models/stories260K") else {
+        return;
+    };
     let reference = read(&path.join("reference.json"));
     let ids: Vec<u32> = serde_json::from_value(reference["token_ids"].clone()).unwrap();
     let prompt = reference["prompt"].as_str().unwrap();
@@ -41,7 +48,10 @@ fn stories260k_has_the_ids_of_its_reference() {
     assert_eq!(tokenizer.encode(prompt, true).unwrap(), ids);
     assert_eq!(tokenizer.encode(prompt, false).unwrap(), ids[1..]);
     assert_eq!(tokenizer.decode(&ids, true).unwrap(), prompt);
-    assert_eq!((tokenizer.bos(), tokenizer.eos(), tokenizer.unk()), (Some(1), &[2][..], Some(0)));
+    assert_eq!(
+        (tokenizer.bos(), tokenizer.eos(), tokenizer.unk()),
+        (Some(1), &[2][..], Some(0))
+    );
     assert_eq!(tokenizer.special_ids().iter().copied().collect::<Vec<_>>(), [0, 1, 2]);
     assert!(tokenizer.rule().contains("post-processor"));
     assert_eq!(tokenizer.token_text(403), " Once");
@@ -52,7 +62,9 @@ fn stories260k_has_the_ids_of_its_reference() {
 
 #[test]
 fn who_decides_about_the_first_token() {
-    let Some(path) = shared("models/stories260K") else { return };
+    let Some(path) = shared("models/stories260K") else {
+        return;
+    };
     let first = |edit: &dyn Fn(&mut Value, &mut Value, &mut Value)| {
         let tokenizer = changed(&path, edit);
         let with = tokenizer.encode("Once", true).unwrap();
@@ -63,10 +75,19 @@ fn who_decides_about_the_first_token() {
     let none = Some(vec![]);
     // The template stays the judge over a setting that says otherwise, as in transformers 5.
     assert_eq!(first(&|_, c, _| c["add_bos_token"] = json!(false)), bos);
-    assert_eq!(first(&|t, c, _| (t["post_processor"], c["add_bos_token"]) = (Value::Null, json!(true))), bos);
-    assert_eq!(first(&|t, c, _| (t["post_processor"], c["add_bos_token"]) = (Value::Null, json!(false))), none);
+    assert_eq!(
+        first(&|t, c, _| (t["post_processor"], c["add_bos_token"]) = (Value::Null, json!(true))),
+        bos
+    );
+    assert_eq!(
+        first(&|t, c, _| (t["post_processor"], c["add_bos_token"]) = (Value::Null, json!(false))),
+        none
+    );
     assert_eq!(first(&|t, _, _| t["post_processor"] = Value::Null), bos);
-    assert_eq!(first(&|t, _, m| (t["post_processor"], m["model_type"]) = (Value::Null, json!("gpt_neox"))), none);
+    assert_eq!(
+        first(&|t, _, m| (t["post_processor"], m["model_type"]) = (Value::Null, json!("gpt_neox"))),
+        none
+    );
     let both = changed(&path, |t, c, _| {
         t["post_processor"] = Value::Null;
         c["add_bos_token"] = json!(true);
@@ -77,21 +98,31 @@ fn who_decides_about_the_first_token() {
 
 #[test]
 fn end_tokens_come_from_every_file_that_names_one() {
-    let Some(path) = shared("models/stories260K") else { return };
+    let Some(path) = shared("models/stories260K") else {
+        return;
+    };
     let tokenizer = changed(&path, |_, c, m| {
         c["eos_token"] = json!({"content": "</s>", "lstrip": false});
         c["pad_token"] = json!("<unk>");
         m["eos_token_id"] = json!([2, 0, 99_999, -1]);
         m["bos_token_id"] = json!(null);
     });
-    assert_eq!((tokenizer.eos(), tokenizer.pad(), tokenizer.bos()), (&[2, 0][..], Some(0), Some(1)));
+    assert_eq!(
+        (tokenizer.eos(), tokenizer.pad(), tokenizer.bos()),
+        (&[2, 0][..], Some(0), Some(1))
+    );
 }
 
 #[test]
 fn gpt2_and_neox_have_their_recorded_ids() {
-    let Some(path) = shared("models/tokenizers") else { return };
+    let Some(path) = shared("models/tokenizers") else {
+        return;
+    };
     let gpt2 = Tokenizer::open(path.join("gpt2")).unwrap();
-    assert_eq!(gpt2.encode("Hello, my dog is cute", true).unwrap(), [15496, 11, 616, 3290, 318, 13779]);
+    assert_eq!(
+        gpt2.encode("Hello, my dog is cute", true).unwrap(),
+        [15496, 11, 616, 3290, 318, 13779]
+    );
     assert_eq!(gpt2.vocab_size(), 50_257);
     assert!(gpt2.special_ids().contains(&50_256));
     let neox = Tokenizer::open(path.join("gpt-neox-20b")).unwrap();
@@ -136,7 +167,9 @@ fn a_stream_gives_whole_characters_and_the_whole_text() {
 
 #[test]
 fn vocab_and_merges_make_the_same_tokenizer() {
-    let Some(path) = shared("models/tokenizers/gpt2") else { return };
+    let Some(path) = shared("models/tokenizers/gpt2") else {
+        return;
+    };
     let whole = Tokenizer::open(&path).unwrap();
     let json = read(&path.join("tokenizer.json"));
     let folder = tempfile::tempdir().unwrap();
@@ -163,6 +196,18 @@ fn vocab_and_merges_make_the_same_tokenizer() {
     assert!(built.special_ids().contains(&50_256));
     std::fs::write(folder.path().join("merges.txt"), merges + "one\n").unwrap();
     assert!(message(Tokenizer::open(folder.path())).contains("line 50002 is \"one\""));
+}
+
+#[test]
+fn a_template_with_an_unlisted_token_is_an_error_and_no_panic() {
+    let Some(path) = shared("models/stories260K") else {
+        return;
+    };
+    let mut json = read(&path.join("tokenizer.json"));
+    json["post_processor"]["special_tokens"] = json!({});
+    let folder = tempfile::tempdir().unwrap();
+    put(folder.path(), "tokenizer.json", &json);
+    assert!(message(Tokenizer::open(folder.path())).contains("uses the special token `<s>`"));
 }
 
 #[test]

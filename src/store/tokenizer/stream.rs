@@ -64,8 +64,12 @@ impl<'a> DecodeStream<'a> {
         let before = self.tokenizer.decode(&self.ids[..self.done], self.skip_special)?;
         let all = self.tokenizer.decode(&self.ids, self.skip_special)?;
         // Common characters rather than a strict prefix: after a forced U+FFFD the two may part.
-        let shared: usize =
-            before.chars().zip(all.chars()).take_while(|(a, b)| a == b).map(|(_, b)| b.len_utf8()).sum();
+        let shared: usize = before
+            .chars()
+            .zip(all.chars())
+            .take_while(|(a, b)| a == b)
+            .map(|(_, b)| b.len_utf8())
+            .sum();
         Ok(all[shared..].to_string())
     }
 }
