@@ -52,7 +52,10 @@ fn parse_device(text: &str) -> std::result::Result<DeviceName, String> {
         None if text == "cpu" => Ok(DeviceName::Cpu),
         None if text == "cuda" => Ok(DeviceName::Cuda(0)),
         None if text == "metal" => Ok(DeviceName::Metal),
-        Some(("cuda", n)) => n.parse().map(DeviceName::Cuda).map_err(|_| format!("`{n}` is no device number")),
+        Some(("cuda", n)) => n
+            .parse()
+            .map(DeviceName::Cuda)
+            .map_err(|_| format!("`{n}` is no device number")),
         _ => Err("expected cpu, cuda:N or metal".to_string()),
     }
 }

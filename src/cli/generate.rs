@@ -76,12 +76,19 @@ impl Args {
             return self.prompts.iter().map(|p| model.encode(p)).collect();
         }
         let template = model.folder.chat_template()?.ok_or_else(|| {
-            Error::file(model.folder.path(), "the model has no chat template", "leave --chat out, or use a chat model")
+            Error::file(
+                model.folder.path(),
+                "the model has no chat template",
+                "leave --chat out, or use a chat model",
+            )
         })?;
         let tokenizer = model.tokenizer()?;
         let text = |p: &String| template.render(&[Message::new("user", p.as_str())], true);
         // The template writes the special tokens itself.
-        self.prompts.iter().map(|p| tokenizer.encode(&text(p)?, false)).collect()
+        self.prompts
+            .iter()
+            .map(|p| tokenizer.encode(&text(p)?, false))
+            .collect()
     }
 }
 
@@ -93,9 +100,18 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let rows = args.encode(&model)?;
     let mut tokens = Tokens::from_rows(&rows, Side::Left, model.pad())?;
     tokens.special = model.special();
-    let pass = Pass { edits, seed: args.seed, ..Pass::default() };
+    let pass = Pass {
+        edits,
+        seed: args.seed,
+        ..Pass::default()
+    };
     let registry = Registry::elementary();
-    let generator = Generator { net: &model.decoder, pass: &pass, registry: &registry, values };
+    let generator = Generator {
+        net: &model.decoder,
+        pass: &pass,
+        registry: &registry,
+        values,
+    };
     let options = Options {
         max_new_tokens: args.max_new_tokens,
         sampler,
@@ -147,7 +163,10 @@ struct Printer<'a> {
 
 impl<'a> Printer<'a> {
     fn new(tokenizer: &'a Tokenizer, prompt: &[u32]) -> Self {
-        let mut printer = Self { stream: tokenizer.stream(true), failed: None };
+        let mut printer = Self {
+            stream: tokenizer.stream(true),
+            failed: None,
+        };
         prompt.iter().for_each(|id| printer.push(*id));
         printer
     }
@@ -156,10 +175,14 @@ impl<'a> Printer<'a> {
         if self.failed.is_some() {
             return;
         }
-        let written = self.stream.push(id).map_err(anyhow::Error::from).and_then(|text| match text {
-            Some(text) => write_now(&text),
-            None => Ok(()),
-        });
+        let written = self
+            .stream
+            .push(id)
+            .map_err(anyhow::Error::from)
+            .and_then(|text| match text {
+                Some(text) => write_now(&text),
+                None => Ok(()),
+            });
         self.failed = written.err();
     }
 

@@ -7,7 +7,7 @@ use clap::Subcommand;
 use serde_json::json;
 
 use super::common::print_json;
-use crate::store::{HubOptions, cache_list, resolve};
+use crate::store::{CachedRevision, HubOptions, cache_list, resolve};
 
 /// Arguments of `optrode hub`.
 #[derive(Debug, clap::Args)]
@@ -46,10 +46,20 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let options = HubOptions::from_env();
     match &args.command {
         Command::Resolve { model, refresh, json } => {
-            let folder = resolve(model, &HubOptions { refresh: *refresh, ..options })?;
+            let folder = resolve(
+                model,
+                &HubOptions {
+                    refresh: *refresh,
+                    ..options
+                },
+            )?;
             let identity = folder.identity()?;
             if *json {
-                let files: Vec<_> = identity.files.iter().map(|f| json!({"name": f.name, "sha256": f.sha256})).collect();
+                let files: Vec<_> = identity
+                    .files
+                    .iter()
+                    .map(|f| json!({"name": f.name, "sha256": f.sha256}))
+                    .collect();
                 let value = json!({"model": model, "path": folder.path(), "sha256": identity.sha256, "files": files});
                 print_json(&value)?;
                 return Ok(ExitCode::SUCCESS);
@@ -63,11 +73,13 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Command::List { json } => {
             let repos = cache_list(&options)?;
             if *json {
-                let list: Vec<_> = repos.iter().map(|r| {
-                    let revisions: Vec<_> = r.revisions.iter().map(|v| json!({"commit": v.commit, "refs": v.refs, "size": v.size, "path": v.path})).collect();
+                let revision =
+                    |v: &CachedRevision| json!({"commit": v.commit, "refs": v.refs, "size": v.size, "path": v.path});
+                let models = repos.iter().map(|r| {
+                    let revisions: Vec<_> = r.revisions.iter().map(revision).collect();
                     json!({"id": r.id, "size": r.size, "revisions": revisions})
                 });
-                let list: Vec<_> = list.collect();
+                let list: Vec<_> = models.collect();
                 print_json(&json!({"cache": options.cache, "models": list}))?;
                 return Ok(ExitCode::SUCCESS);
             }
@@ -77,8 +89,18 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             }
             let width = repos.iter().map(|r| r.id.len()).max().unwrap_or(0);
             for repo in &repos {
-                let revisions: Vec<&str> = repo.revisions.iter().map(|r| &r.commit[..r.commit.len().min(8)]).collect();
-                writeln!(out, "{:width$}  {:8.1} MB  {}", repo.id, repo.size as f64 / 1e6, revisions.join(" "))?;
+                let revisions: Vec<&str> = repo
+                    .revisions
+                    .iter()
+                    .map(|r| &r.commit[..r.commit.len().min(8)])
+                    .collect();
+                writeln!(
+                    out,
+                    "{:width$}  {:8.1} MB  {}",
+                    repo.id,
+                    repo.size as f64 / 1e6,
+                    revisions.join(" ")
+                )?;
             }
         }
     }

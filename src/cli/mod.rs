@@ -40,7 +40,10 @@ enum Command {
 pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let filter = tracing_subscriber::EnvFilter::try_from_env("OPTRODE_LOG").unwrap_or_else(|_| "warn".into());
     // A second call in one process (tests) finds the subscriber set already.
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .try_init();
     match cli.command {
         Command::Sites(args) => sites::run(&args),
         Command::Generate(args) => generate::run(&args),

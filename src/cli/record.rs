@@ -96,12 +96,17 @@ impl Args {
         let mut records: Vec<Record> = self.sites.iter().cloned().map(Record::whole).collect();
         let mut has_logits = false;
         for selector in self.sites.iter().filter(|s| !s.raw()) {
-            has_logits |= selector.resolve(table)?.ids().contains(&logits);
+            has_logits |= selector.resolve(table)?.ids().any(|id| id == logits);
         }
         if !has_logits {
             records.push(Record::whole("logits".parse()?));
         }
-        Ok(Pass { records, edits, seed: self.seed, ..Pass::default() })
+        Ok(Pass {
+            records,
+            edits,
+            seed: self.seed,
+            ..Pass::default()
+        })
     }
 }
 
@@ -122,7 +127,13 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if args.json {
         print_json(&json!({ "out": args.out, "model": args.model.model, "tensors": shapes }))?;
     } else {
-        println!("{}: {} tensors, {} rows of {} tokens", args.out.display(), tensors.len(), tokens.rows, tokens.pos);
+        println!(
+            "{}: {} tensors, {} rows of {} tokens",
+            args.out.display(),
+            tensors.len(),
+            tokens.rows,
+            tokens.pos
+        );
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -134,19 +145,29 @@ fn writer(out: &std::path::Path) -> Result<Write> {
     match out.extension().and_then(|e| e.to_str()) {
         Some("safetensors") => Ok(write_with_axes),
         Some("npz") => Ok(|args, tensors, _| write_npz(&args.out, tensors)),
-        _ => Err(Error::file(out, "the extension is neither .safetensors nor .npz", "name the file accordingly")),
+        _ => Err(Error::file(
+            out,
+            "the extension is neither .safetensors nor .npz",
+            "name the file accordingly",
+        )),
     }
 }
 
 fn write_with_axes(args: &Args, tensors: &[(String, Tensor)], records: &Records) -> Result<()> {
-    let axes: BTreeMap<&String, Vec<&str>> =
-        records.tensors.iter().map(|(n, r)| (n, r.axes.iter().map(|a| a.name()).collect())).collect();
+    let axes: BTreeMap<&String, Vec<&str>> = records
+        .tensors
+        .iter()
+        .map(|(n, r)| (n, r.axes.iter().map(|a| a.name()).collect()))
+        .collect();
     let metadata = BTreeMap::from([
         ("axes".to_string(), json!(axes).to_string()),
         ("model".to_string(), args.model.model.clone()),
         ("optrode".to_string(), env!("CARGO_PKG_VERSION").to_string()),
     ]);
-    let sources: Vec<(String, Source)> = tensors.iter().map(|(n, t)| (n.clone(), Source::Tensor(t.clone()))).collect();
+    let sources: Vec<(String, Source)> = tensors
+        .iter()
+        .map(|(n, t)| (n.clone(), Source::Tensor(t.clone())))
+        .collect();
     write_safetensors(&args.out, &sources, &metadata)
 }
 
@@ -158,7 +179,10 @@ fn named(records: &Records, tokens: &Tokens) -> Result<Vec<(String, Tensor)>> {
     let mask: Vec<i64> = tokens.real.iter().map(|real| i64::from(*real)).collect();
     let mut all = Vec::with_capacity(records.tensors.len() + 2);
     for (name, recorded) in &records.tensors {
-        all.push((name.clone(), recorded.tensor.to_device(&device)?.to_dtype(DType::F32)?.contiguous()?));
+        all.push((
+            name.clone(),
+            recorded.tensor.to_device(&device)?.to_dtype(DType::F32)?.contiguous()?,
+        ));
     }
     all.push(("input_ids".to_string(), Tensor::from_vec(ids, shape, &device)?));
     all.push(("attention_mask".to_string(), Tensor::from_vec(mask, shape, &device)?));

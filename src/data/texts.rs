@@ -17,9 +17,17 @@ pub fn read_texts(spec: &str) -> Result<Vec<String>> {
     let path = Path::new(path);
     let content = read_text(path)?;
     let lines = path.extension().is_some_and(|e| e == "jsonl" || e == "ndjson");
-    let texts = if lines { from_jsonl(path, &content, field.unwrap_or("text"))? } else { vec![content.trim_end_matches('\n').to_string()] };
+    let texts = if lines {
+        from_jsonl(path, &content, field.unwrap_or("text"))?
+    } else {
+        vec![content.trim_end_matches('\n').to_string()]
+    };
     if texts.iter().all(String::is_empty) {
-        return Err(Error::file(path, "the file holds no text", "give a file with at least one character"));
+        return Err(Error::file(
+            path,
+            "the file holds no text",
+            "give a file with at least one character",
+        ));
     }
     Ok(texts)
 }
@@ -40,16 +48,25 @@ fn from_jsonl(path: &Path, content: &str, field: &str) -> Result<Vec<String>> {
     for (i, line) in content.lines().enumerate().filter(|(_, l)| !l.trim().is_empty()) {
         let number = i + 1;
         let value: Value = serde_json::from_str(line).map_err(|e| {
-            Error::file(path, format!("line {number} is no JSON: {e}"), "repair or remove the line")
+            Error::file(
+                path,
+                format!("line {number} is no JSON: {e}"),
+                "repair or remove the line",
+            )
         })?;
         match value.get(field).and_then(Value::as_str) {
             Some(text) => texts.push(text.to_string()),
             None => {
-                let keys = value.as_object().map(|o| o.keys().cloned().collect::<Vec<_>>().join(", "));
+                let keys = value
+                    .as_object()
+                    .map(|o| o.keys().cloned().collect::<Vec<_>>().join(", "));
                 return Err(Error::file(
                     path,
                     format!("line {number} has no text field `{field}`"),
-                    format!("name one with FILE.jsonl:FIELD; the line has: {}", keys.unwrap_or_default()),
+                    format!(
+                        "name one with FILE.jsonl:FIELD; the line has: {}",
+                        keys.unwrap_or_default()
+                    ),
                 ));
             }
         }

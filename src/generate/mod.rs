@@ -120,16 +120,31 @@ impl Generator<'_> {
                 plan = self.compile()?;
                 state = State::none();
             }
-            let logits = self.net.forward(&Input::Tokens(input.clone()), &mut state, &mut Tap::new(&mut plan))?;
+            let logits = self
+                .net
+                .forward(&Input::Tokens(input.clone()), &mut state, &mut Tap::new(&mut plan))?;
             let raised = plan.drain_events();
             rows.take_events(&raised, &options.stop_events);
             events.extend(raised);
             let ids = rows.choose(&last_logits(&logits, &input)?, on_token)?;
-            input = if options.cache { prompts.next(&ids, &rows.running) } else { rows.whole(&prompts)? };
+            input = if options.cache {
+                prompts.next(&ids, &rows.running)
+            } else {
+                rows.whole(&prompts)?
+            };
         }
         let finish = rows.finish.into_iter().map(|f| f.unwrap_or(Finish::Length)).collect();
-        let records = if options.max_new_tokens == 0 { Records::default() } else { plan.records(self.net.sites())? };
-        Ok(Generated { rows: rows.new, finish, events, records })
+        let records = if options.max_new_tokens == 0 {
+            Records::default()
+        } else {
+            plan.records(self.net.sites())?
+        };
+        Ok(Generated {
+            rows: rows.new,
+            finish,
+            events,
+            records,
+        })
     }
 
     fn compile(&self) -> Result<Plan> {
@@ -150,7 +165,11 @@ struct Rows<'a> {
 impl<'a> Rows<'a> {
     fn new(texts: Vec<Vec<u32>>, prompts: &Tokens, options: &'a Options) -> Self {
         let rows = texts.len();
-        let draws = prompts.documents.iter().map(|d| options.sampler.draw(options.seed, *d)).collect();
+        let draws = prompts
+            .documents
+            .iter()
+            .map(|d| options.sampler.draw(options.seed, *d))
+            .collect();
         let mut all = Self {
             texts,
             new: vec![Vec::new(); rows],

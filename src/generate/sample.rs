@@ -29,15 +29,28 @@ impl Sampler {
     /// # Errors
     /// [`Error::Invalid`] for a number out of its range.
     pub fn check(&self) -> Result<()> {
-        let Self::Random { temperature, top_k, top_p } = self else { return Ok(()) };
+        let Self::Random {
+            temperature,
+            top_k,
+            top_p,
+        } = self
+        else {
+            return Ok(());
+        };
         if !(*temperature > 0.0 && temperature.is_finite()) {
-            return Err(Error::invalid(format!("a temperature of {temperature}"), "give a number above 0, or --greedy"));
+            return Err(Error::invalid(
+                format!("a temperature of {temperature}"),
+                "give a number above 0, or --greedy",
+            ));
         }
         if *top_k == Some(0) {
             return Err(Error::invalid("top-k of 0", "give at least 1"));
         }
         if top_p.is_some_and(|p| !(p > 0.0 && p <= 1.0)) {
-            return Err(Error::invalid(format!("top-p of {top_p:?}"), "give a number above 0 and at most 1"));
+            return Err(Error::invalid(
+                format!("top-p of {top_p:?}"),
+                "give a number above 0 and at most 1",
+            ));
         }
         Ok(())
     }
@@ -46,12 +59,26 @@ impl Sampler {
     pub(super) fn draw(&self, seed: u64, document: u64) -> Draw {
         let sampling = match *self {
             Self::Greedy => Sampling::ArgMax,
-            Self::Random { temperature, top_k: None, top_p: None } => Sampling::All { temperature },
-            Self::Random { temperature, top_k: Some(k), top_p: None } => Sampling::TopK { k, temperature },
-            Self::Random { temperature, top_k: None, top_p: Some(p) } => Sampling::TopP { p, temperature },
-            Self::Random { temperature, top_k: Some(k), top_p: Some(p) } => {
-                Sampling::TopKThenTopP { k, p, temperature }
-            }
+            Self::Random {
+                temperature,
+                top_k: None,
+                top_p: None,
+            } => Sampling::All { temperature },
+            Self::Random {
+                temperature,
+                top_k: Some(k),
+                top_p: None,
+            } => Sampling::TopK { k, temperature },
+            Self::Random {
+                temperature,
+                top_k: None,
+                top_p: Some(p),
+            } => Sampling::TopP { p, temperature },
+            Self::Random {
+                temperature,
+                top_k: Some(k),
+                top_p: Some(p),
+            } => Sampling::TopKThenTopP { k, p, temperature },
         };
         Draw(LogitsProcessor::from_sampling(random::key(seed, &[document]), sampling))
     }

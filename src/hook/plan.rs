@@ -6,6 +6,7 @@ use std::sync::Arc;
 use candle_core::{Tensor, Var};
 
 use super::context::Context;
+use super::edit::Captured;
 use super::edit::{EditOp, Event, Registry, Source};
 use super::edit::{align, by_position};
 use super::record::{Recorder, Records};
@@ -13,7 +14,6 @@ use super::run::Pass;
 use super::selector::{SelectedSite, Selector};
 use super::site::{Axis, Site, SiteId, SiteTable};
 use super::tap::Form;
-use super::edit::Captured;
 use crate::{Error, Result};
 
 /// What happens at one site.
@@ -74,7 +74,11 @@ impl Plan {
             values,
             captured: HashMap::new(),
             referred: HashMap::new(),
-            form: if pass.gradients.is_empty() { Form::Inference } else { Form::Differentiable },
+            form: if pass.gradients.is_empty() {
+                Form::Inference
+            } else {
+                Form::Differentiable
+            },
             seed: pass.seed,
             events: Vec::new(),
             gradients: Vec::new(),
@@ -103,11 +107,17 @@ impl Plan {
             let id = selected.site;
             let site = table.get(id);
             let raw = record.site.raw();
-            let key = if raw { format!("{}@raw", site.name) } else { site.name.clone() };
+            let key = if raw {
+                format!("{}@raw", site.name)
+            } else {
+                site.name.clone()
+            };
             let recorder = Recorder::new(key, record.clone(), selected, site)?;
             let actions = self.actions_mut(table, id);
             let list = if raw { &mut actions.raw } else { &mut actions.recorders };
-            let twin = list.iter().any(|r| r.key == recorder.key && r.record.reduce.is_some() == record.reduce.is_some());
+            let twin = list
+                .iter()
+                .any(|r| r.key == recorder.key && r.record.reduce.is_some() == record.reduce.is_some());
             if twin {
                 return Err(Error::invalid(
                     format!("`{}` is recorded twice in one pass", recorder.key),
@@ -126,7 +136,11 @@ impl Plan {
         }
         for selected in edit.site.resolve(table)?.sites {
             let id = selected.site;
-            let editor = Editor { selector: edit.site.clone(), selected, op: op.clone() };
+            let editor = Editor {
+                selector: edit.site.clone(),
+                selected,
+                op: op.clone(),
+            };
             self.actions_mut(table, id).editors.push(editor);
             self.set_opens(id);
         }
@@ -141,8 +155,18 @@ impl Plan {
             if !self.values.stored.contains_key(name) {
                 let known: Vec<&str> = self.values.stored.keys().map(String::as_str).collect();
                 return Err(Error::invalid(
-                    format!("the edit at `{}` uses the stored tensor `{name}`, which the bundle lacks", edit.site),
-                    format!("the bundle holds: {}", if known.is_empty() { "nothing".into() } else { known.join(", ") }),
+                    format!(
+                        "the edit at `{}` uses the stored tensor `{name}`, which the bundle lacks",
+                        edit.site
+                    ),
+                    format!(
+                        "the bundle holds: {}",
+                        if known.is_empty() {
+                            "nothing".into()
+                        } else {
+                            known.join(", ")
+                        }
+                    ),
                 ));
             }
             return Ok(());
@@ -154,7 +178,10 @@ impl Plan {
                 let key = (pass.clone(), table.get(id).name.clone());
                 if !self.values.passes.contains_key(&key) {
                     return Err(Error::invalid(
-                        format!("the edit at `{}` uses pass `{pass}`, which has not run before it", edit.site),
+                        format!(
+                            "the edit at `{}` uses pass `{pass}`, which has not run before it",
+                            edit.site
+                        ),
                         "name an earlier pass of the same job",
                     ));
                 }
@@ -204,12 +231,16 @@ impl Plan {
 
     #[inline]
     pub(super) fn wants(&self, id: SiteId) -> bool {
-        self.wants.get(id.index() / 64).is_some_and(|word| word >> (id.index() % 64) & 1 == 1)
+        self.wants
+            .get(id.index() / 64)
+            .is_some_and(|word| word >> (id.index() % 64) & 1 == 1)
     }
 
     #[inline]
     pub(super) fn opens(&self, id: SiteId) -> bool {
-        self.opens.get(id.index() / 64).is_some_and(|word| word >> (id.index() % 64) & 1 == 1)
+        self.opens
+            .get(id.index() / 64)
+            .is_some_and(|word| word >> (id.index() % 64) & 1 == 1)
     }
 
     pub(super) fn form(&self) -> Form {
@@ -231,7 +262,10 @@ impl Plan {
     }
 
     pub(super) fn capture(&mut self, id: SiteId, x: &Tensor, call: &Context) {
-        let captured = Captured { tensor: x.clone(), call: call.clone() };
+        let captured = Captured {
+            tensor: x.clone(),
+            call: call.clone(),
+        };
         self.captured.insert(id, captured);
     }
 
@@ -267,7 +301,9 @@ impl Plan {
             }
         }
         for (id, captured) in self.captured.drain() {
-            values.passes.insert((name.to_string(), table.get(id).name.clone()), captured);
+            values
+                .passes
+                .insert((name.to_string(), table.get(id).name.clone()), captured);
         }
         Ok(records)
     }
@@ -299,7 +335,10 @@ impl Editor {
             let first = column(0, *position);
             if (1..call.rows).any(|row| column(row, *position) != first) {
                 return Err(Error::invalid(
-                    format!("key position {position} stands in different columns of the batch at `{}`", site.name),
+                    format!(
+                        "key position {position} stands in different columns of the batch at `{}`",
+                        site.name
+                    ),
                     "edit key positions in right-padded batches, or row by row",
                 ));
             }
@@ -330,7 +369,11 @@ impl Editor {
 
     /// The operation's values, laid out for this call.
     pub fn values(&self, plan: &Plan, part: &Tensor, call: &Context, scope: Option<&[bool]>) -> Result<Vec<Tensor>> {
-        self.op.sources().into_iter().map(|s| self.value(plan, s, part, call, scope)).collect()
+        self.op
+            .sources()
+            .into_iter()
+            .map(|s| self.value(plan, s, part, call, scope))
+            .collect()
     }
 
     fn value(
@@ -345,12 +388,18 @@ impl Editor {
             return constant;
         }
         let Source::Of(of) = source else {
-            return Err(Error::invalid("an edit value of an unknown kind", "see the edit schema"));
+            return Err(Error::invalid(
+                "an edit value of an unknown kind",
+                "see the edit schema",
+            ));
         };
         let captured = match (&of.tensor, &of.pass, &of.site) {
             (Some(name), _, _) => {
                 let stored = plan.values.stored.get(name).ok_or_else(|| {
-                    Error::invalid(format!("the stored tensor `{name}` is missing"), "put it into the bundle")
+                    Error::invalid(
+                        format!("the stored tensor `{name}` is missing"),
+                        "put it into the bundle",
+                    )
                 })?;
                 if self.op.wants_reference_set() {
                     return Ok(stored.clone());
@@ -366,7 +415,10 @@ impl Editor {
         };
         let captured = captured.ok_or_else(|| {
             Error::invalid(
-                format!("the value of site {:?} is not at hand when `{}` is edited", of.site, self.selector),
+                format!(
+                    "the value of site {:?} is not at hand when `{}` is edited",
+                    of.site, self.selector
+                ),
                 "use a site that the network computes before the edited one",
             )
         })?;
@@ -379,7 +431,11 @@ impl Editor {
             let picked: Vec<u32> = heads.unwrap_or(kept).iter().map(|i| *i as u32).collect();
             if value.rank() <= *dim || picked.iter().any(|i| *i as usize >= value.dims()[*dim]) {
                 return Err(Error::invalid(
-                    format!("the value {:?} of shape {:?} lacks the selected indices", of.site, value.dims()),
+                    format!(
+                        "the value {:?} of shape {:?} lacks the selected indices",
+                        of.site,
+                        value.dims()
+                    ),
                     "use a value with the site's own axes, or a head map within its heads",
                 ));
             }
@@ -401,7 +457,12 @@ impl Editor {
     ) -> Result<Tensor> {
         if new.dims() != part.dims() {
             return Err(Error::invalid(
-                format!("an edit at `{}` gave shape {:?} for {:?}", site.name, new.dims(), part.dims()),
+                format!(
+                    "an edit at `{}` gave shape {:?} for {:?}",
+                    site.name,
+                    new.dims(),
+                    part.dims()
+                ),
                 "an operation must keep the shape",
             ));
         }
@@ -413,14 +474,19 @@ impl Editor {
             for (d, k) in &self.selected.indices[..i] {
                 let columns = self.columns(*d, k, site, call)?;
                 let index: Vec<u32> = columns.iter().map(|c| *c as u32).collect();
-                base = base.contiguous()?.index_select(&Tensor::from_vec(index, columns.len(), x.device())?, *d)?;
+                base = base
+                    .contiguous()?
+                    .index_select(&Tensor::from_vec(index, columns.len(), x.device())?, *d)?;
             }
             whole = insert(&base, &whole, *dim, &self.columns(*dim, kept, site, call)?)?;
         }
         let Some(scope) = scope else { return Ok(whole) };
         let positional = site.dim(Axis::Pos).or(site.dim(Axis::Query)).ok_or_else(|| {
             Error::invalid(
-                format!("`{}` has no positions, yet the edit is scoped by position, phase or row", site.name),
+                format!(
+                    "`{}` has no positions, yet the edit is scoped by position, phase or row",
+                    site.name
+                ),
                 "edit it without a scope",
             )
         })?;

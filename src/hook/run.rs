@@ -55,8 +55,11 @@ impl Run {
         for pass in &self.passes {
             for edit in &pass.edits {
                 for value in edit.params.values() {
-                    let Ok(Source::Of(SourceOf { pass: Some(p), site: Some(s), .. })) =
-                        serde_json::from_value::<Source>(value.clone())
+                    let Ok(Source::Of(SourceOf {
+                        pass: Some(p),
+                        site: Some(s),
+                        ..
+                    })) = serde_json::from_value::<Source>(value.clone())
                     else {
                         continue;
                     };

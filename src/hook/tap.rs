@@ -39,7 +39,11 @@ impl Tap<'static> {
 
     /// Nobody listens; the given form.
     pub fn silent(form: Form) -> Self {
-        Self { plan: None, form, call: Context::default() }
+        Self {
+            plan: None,
+            form,
+            call: Context::default(),
+        }
     }
 }
 
@@ -47,7 +51,11 @@ impl<'p> Tap<'p> {
     /// Listens as `plan` says.
     pub fn new(plan: &'p mut Plan) -> Self {
         let form = plan.form();
-        Self { plan: Some(plan), form, call: Context::default() }
+        Self {
+            plan: Some(plan),
+            form,
+            call: Context::default(),
+        }
     }
 
     /// The form the network must use.

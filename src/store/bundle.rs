@@ -51,7 +51,11 @@ impl Bundle {
     /// [`Error::File`] for a file that is missing, malformed, of another version, or with unknown keys.
     pub fn open(path: impl AsRef<Path>, device: &Device) -> Result<Self> {
         let path = path.as_ref();
-        let json = if path.is_dir() { path.join("edit.json") } else { path.to_path_buf() };
+        let json = if path.is_dir() {
+            path.join("edit.json")
+        } else {
+            path.to_path_buf()
+        };
         let file: EditFile = serde_json::from_str(&read_text(&json)?).map_err(|e| {
             Error::file(
                 &json,
@@ -82,7 +86,9 @@ impl Bundle {
     /// # Errors
     /// [`Error::Invalid`] when they were fitted on another one.
     pub fn check_model(&self, identity: impl FnOnce() -> Result<String>) -> Result<()> {
-        let Some(expected) = &self.file.model else { return Ok(()) };
+        let Some(expected) = &self.file.model else {
+            return Ok(());
+        };
         let got = identity()?;
         if *expected != got {
             return Err(Error::invalid(

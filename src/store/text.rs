@@ -35,7 +35,7 @@ pub(crate) fn read_text(path: &Path) -> Result<String> {
 }
 
 /// Reads a JSON file; the error says line and column.
-pub(super) fn read_json(path: &Path) -> Result<Value> {
+pub(crate) fn read_json(path: &Path) -> Result<Value> {
     let text = read_text(path)?;
     serde_json::from_str(&text).map_err(|e| {
         Error::file(

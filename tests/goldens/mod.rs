@@ -33,10 +33,7 @@ pub fn load(folder: &Path) -> Decoder {
 }
 
 pub fn rows(ids: &Tensor) -> Vec<Vec<u32>> {
-    ids.to_dtype(candle_core::DType::U32)
-        .unwrap()
-        .to_vec2::<u32>()
-        .unwrap()
+    ids.to_dtype(candle_core::DType::U32).unwrap().to_vec2::<u32>().unwrap()
 }
 
 #[test]
@@ -86,14 +83,24 @@ fn every_site_of_every_golden_equals_hugging_face() {
             }
             worst.sort_by(|a, b| b.0.total_cmp(&a.0));
             let name = folder.file_name().unwrap().to_string_lossy();
-            eprintln!("{name} {case}: {} sites, largest {:.1e} at {}", names.len(), worst[0].0, worst[0].1);
+            eprintln!(
+                "{name} {case}: {} sites, largest {:.1e} at {}",
+                names.len(),
+                worst[0].0,
+                worst[0].1
+            );
             for (error, site) in worst.iter().filter(|(e, _)| !(*e <= TOLERANCE)) {
                 failures.push(format!("{name} {case}: {site} differs by {error:.1e}"));
             }
             let _ = net.sites();
         }
     }
-    assert!(failures.is_empty(), "{}\n{} failures", failures[..failures.len().min(60)].join("\n"), failures.len());
+    assert!(
+        failures.is_empty(),
+        "{}\n{} failures",
+        failures[..failures.len().min(60)].join("\n"),
+        failures.len()
+    );
 }
 
 /// Over real positions only; equal infinities do not differ.
@@ -107,12 +114,20 @@ fn largest_difference(ours: &Tensor, theirs: &Tensor, mask: &[Vec<u32>], name: &
     let mut worst = 0f32;
     for (i, (x, y)) in a.iter().zip(&b).enumerate() {
         let row = i / dims[1..].iter().product::<usize>();
-        let position = if map { i / dims[3] % dims[2] } else { i / dims[2..].iter().product::<usize>() % dims[1] };
+        let position = if map {
+            i / dims[3] % dims[2]
+        } else {
+            i / dims[2..].iter().product::<usize>() % dims[1]
+        };
         if mask[row][position] == 0 || x == y {
             continue;
         }
         let error = (x - y).abs();
-        worst = if error.is_nan() { f32::INFINITY } else { worst.max(error) };
+        worst = if error.is_nan() {
+            f32::INFINITY
+        } else {
+            worst.max(error)
+        };
     }
     worst
 }

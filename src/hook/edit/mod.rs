@@ -20,8 +20,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-pub use source::{Source, SourceOf};
 pub(crate) use source::{Captured, align, by_position};
+pub use source::{Source, SourceOf};
 
 use super::context::Context;
 use super::selector::Selector;

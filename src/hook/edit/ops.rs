@@ -13,13 +13,19 @@ pub(super) fn kinds() -> Vec<OpKind> {
     vec![
         OpKind::of::<Zero>("zero", "x := 0"),
         OpKind::of::<Set>("set", "x := value, a constant"),
-        OpKind::of::<Replace>("replace", "x := value: a stored record, an earlier pass, or an earlier site"),
+        OpKind::of::<Replace>(
+            "replace",
+            "x := value: a stored record, an earlier pass, or an earlier site",
+        ),
         OpKind::of::<Add>("add", "x := x + coefficient * value"),
         OpKind::of::<Scale>("scale", "x := factor * x"),
         OpKind::of::<Clamp>("clamp", "x := min(max(x, lower), upper)"),
         OpKind::of::<Mean>("mean", "x := mean of a reference set, pooled or per position"),
         OpKind::of::<Resample>("resample", "x := the value of a random example of a reference set"),
-        OpKind::of::<ProjectOut>("project_out", "x := x - (x . r) r + component * r, with r the direction normalised"),
+        OpKind::of::<ProjectOut>(
+            "project_out",
+            "x := x - (x . r) r + component * r, with r the direction normalised",
+        ),
         OpKind::of::<Noise>("noise", "x := x + std * standard normal noise"),
     ]
 }
@@ -247,7 +253,11 @@ impl EditOp for ProjectOut {
         let width = x.dim(D::Minus1)?;
         if r.rank() == 0 || r.dim(D::Minus1)? != width {
             return Err(Error::invalid(
-                format!("project_out at `{}` needs a direction of {width} values, got shape {:?}", cx.site.name, r.dims()),
+                format!(
+                    "project_out at `{}` needs a direction of {width} values, got shape {:?}",
+                    cx.site.name,
+                    r.dims()
+                ),
                 "give one value per coordinate of the last axis",
             ));
         }
@@ -278,7 +288,11 @@ impl EditOp for Noise {
         let (rows, pos) = (cx.call.rows, cx.call.pos);
         if x.rank() < 2 || x.dim(0)? != rows || x.dim(1)? != pos {
             return Err(Error::invalid(
-                format!("noise needs axes batch and pos, `{}` has shape {:?}", cx.site.name, x.dims()),
+                format!(
+                    "noise needs axes batch and pos, `{}` has shape {:?}",
+                    cx.site.name,
+                    x.dims()
+                ),
                 "add noise at a site of the residual stream, a head's input or an MLP",
             ));
         }

@@ -95,7 +95,11 @@ impl Source {
 ///
 /// Columns outside `scope` (and padding) take any value; a position inside it that the source lacks is an error.
 pub(crate) fn align(of: &SourceOf, from: &Captured, call: &Context, scope: Option<&[bool]>) -> Result<Tensor> {
-    let value = if of.detach { from.tensor.detach() } else { from.tensor.clone() };
+    let value = if of.detach {
+        from.tensor.detach()
+    } else {
+        from.tensor.clone()
+    };
     if of.rows.is_none() && of.positions.is_none() && from.call.same_layout(call) {
         return Ok(value);
     }

@@ -88,12 +88,21 @@ impl HeadNorm {
 }
 
 impl Attention {
-    pub fn load(loader: &Loader, facts: &Facts, names: &Names, block: &str, table: &SiteTable, l: usize) -> Result<Self> {
+    pub fn load(
+        loader: &Loader,
+        facts: &Facts,
+        names: &Names,
+        block: &str,
+        table: &SiteTable,
+        l: usize,
+    ) -> Result<Self> {
         let (h, kv, d) = (facts.n_heads, facts.n_kv_heads, facts.d_head);
         let prefix = format!("{block}.{}", names.attn);
         let site = |part: &str| find(table, &format!("blocks.{l}.{part}"));
         let head_norm = |which: usize, heads: usize| -> Result<Option<HeadNorm>> {
-            let Some((kind, norm)) = &facts.attn.qk_norm else { return Ok(None) };
+            let Some((kind, norm)) = &facts.attn.qk_norm else {
+                return Ok(None);
+            };
             let part = ["q_norm", "k_norm"][which];
             let name = format!("{prefix}.{}", names.qk_norm[which]);
             Ok(Some(HeadNorm {
@@ -108,7 +117,12 @@ impl Attention {
             qkv: Qkv::load(loader, facts, names, &prefix)?,
             q_norm: head_norm(0, h)?,
             k_norm: head_norm(1, kv)?,
-            out: loader.linear(&format!("{prefix}.{}", names.out), h * d, facts.d_model, facts.attn.out_bias)?,
+            out: loader.linear(
+                &format!("{prefix}.{}", names.out),
+                h * d,
+                facts.d_model,
+                facts.attn.out_bias,
+            )?,
             facts: facts.attn.clone(),
             layer: facts.layers[l].clone(),
             heads: (h, kv, d),
@@ -160,14 +174,21 @@ impl Attention {
         let inputs = self.inputs(stream, tap)?;
         let normed = normed(tap)?; // [b, t, d_model]
         let [mut q, mut k, mut v] = self.qkv.forward(&normed, form)?; // [b, t, h, d], [b, t, kv, d] twice
-        for (role, (own, input)) in Role::ALL.into_iter().zip([&mut q, &mut k, &mut v].into_iter().zip(inputs)) {
+        for (role, (own, input)) in Role::ALL
+            .into_iter()
+            .zip([&mut q, &mut k, &mut v].into_iter().zip(inputs))
+        {
             if let Some(input) = input {
                 let input = norm.map_or(Ok(input.clone()), |n| n.quiet(&input, form))?;
                 *own = self.qkv.by_head(&input, role)?;
             }
         }
         if let Some(limit) = self.facts.clip {
-            [q, k, v] = [q.clamp(-limit, limit)?, k.clamp(-limit, limit)?, v.clamp(-limit, limit)?];
+            [q, k, v] = [
+                q.clamp(-limit, limit)?,
+                k.clamp(-limit, limit)?,
+                v.clamp(-limit, limit)?,
+            ];
         }
         let mut q = tap.at(self.site.q, q)?;
         let mut k = tap.at(self.site.k, k)?;
@@ -201,12 +222,16 @@ impl Attention {
     /// call; an edit at `hook_rot_k` then lasts for its call only.
     fn rotate(&self, q: Tensor, k: Tensor, call: &Call, state: &mut State, tap: &mut Tap) -> Result<(Tensor, Tensor)> {
         let form = tap.form();
-        let Some(index) = self.layer.rope else { return Ok((q, remember(state, &self.cache[0], k)?)) };
+        let Some(index) = self.layer.rope else {
+            return Ok((q, remember(state, &self.cache[0], k)?));
+        };
         let rope = &call.ropes[index];
         let q = tap.at(self.site.rot_q, rope.rope.apply(&q.contiguous()?, &rope.queries, form)?)?;
         let turned = rope.rope.apply(&k.contiguous()?, &rope.queries, form)?;
         let turned = tap.at(self.site.rot_k, turned)?; // [b, t, kv, d]
-        let Some(keys) = &rope.keys else { return Ok((q, remember(state, &self.cache[0], turned)?)) };
+        let Some(keys) = &rope.keys else {
+            return Ok((q, remember(state, &self.cache[0], turned)?));
+        };
         let new = k.dim(1)?;
         let all = remember(state, &self.cache[0], k)?;
         let old = all.dim(1)? - new;
@@ -237,7 +262,11 @@ impl Attention {
             }
             parts.pattern
         };
-        let weights = if see_pattern { tap.at(self.site.pattern, weights)? } else { weights };
+        let weights = if see_pattern {
+            tap.at(self.site.pattern, weights)?
+        } else {
+            weights
+        };
         mix(&weights, v, form)
     }
 

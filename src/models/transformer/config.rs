@@ -152,7 +152,10 @@ impl<'a> Config<'a> {
     pub fn usize(&self, key: &'static str) -> Result<usize> {
         match self.opt_usize(key)? {
             Some(n) if n > 0 => Ok(n),
-            Some(_) => Err(Error::invalid(format!("config.json has `{key}` = 0"), "it must be above 0")),
+            Some(_) => Err(Error::invalid(
+                format!("config.json has `{key}` = 0"),
+                "it must be above 0",
+            )),
             None => Err(Error::invalid(
                 format!("config.json lacks `{key}`"),
                 "the architecture cannot be known without it; use the config that belongs to the weights",
@@ -209,9 +212,13 @@ impl<'a> Config<'a> {
 
     /// The longest text: `max_position_embeddings`, times the factor of dynamic rotary scaling, which is made for more.
     pub fn context(&self) -> Result<Option<usize>> {
-        let Some(trained) = self.opt_usize("max_position_embeddings")? else { return Ok(None) };
+        let Some(trained) = self.opt_usize("max_position_embeddings")? else {
+            return Ok(None);
+        };
         let scaling = self.value("rope_parameters").or(self.value("rope_scaling"));
-        let kind = scaling.and_then(|s| s.get("rope_type").or(s.get("type"))).and_then(Value::as_str);
+        let kind = scaling
+            .and_then(|s| s.get("rope_type").or(s.get("type")))
+            .and_then(Value::as_str);
         let factor = scaling.and_then(|s| s.get("factor")).and_then(Value::as_f64);
         Ok(Some(match (kind, factor) {
             (Some("dynamic"), Some(factor)) if factor.is_finite() && factor > 1.0 => (trained as f64 * factor) as usize,
@@ -226,8 +233,15 @@ impl<'a> Config<'a> {
 
     /// The share of a head that is rotated, as a number of coordinates.
     pub fn rotary_dim(&self, d_head: usize, default: f64) -> Result<usize> {
-        let nested = self.value("rope_parameters").and_then(|p| p.get("partial_rotary_factor")).and_then(Value::as_f64);
-        let share = match (nested, self.opt_f64("partial_rotary_factor")?, self.opt_f64("rotary_pct")?) {
+        let nested = self
+            .value("rope_parameters")
+            .and_then(|p| p.get("partial_rotary_factor"))
+            .and_then(Value::as_f64);
+        let share = match (
+            nested,
+            self.opt_f64("partial_rotary_factor")?,
+            self.opt_f64("rotary_pct")?,
+        ) {
             (Some(share), _, _) | (None, Some(share), _) | (None, None, Some(share)) => share,
             (None, None, None) => default,
         };
@@ -243,7 +257,9 @@ impl<'a> Config<'a> {
 
     /// `layer_types`: true for each sliding-window layer, if given.
     pub fn sliding_layers(&self, n_layers: usize) -> Result<Option<Vec<bool>>> {
-        let Some(list) = self.list("layer_types")? else { return Ok(None) };
+        let Some(list) = self.list("layer_types")? else {
+            return Ok(None);
+        };
         if list.len() != n_layers {
             return Err(Error::invalid(
                 format!("config.json has {} `layer_types` for {n_layers} layers", list.len()),
@@ -279,11 +295,15 @@ impl<'a> Config<'a> {
     /// Ends the reading: a key that was neither read nor known not to matter is refused.
     pub fn finish(&self, family: &str) -> Result<()> {
         let read = self.read.borrow();
-        let unknown = self.map.iter().find(|(key, value)| {
-            !value.is_null() && !read.contains(key.as_str()) && !HARMLESS.contains(&key.as_str())
-        });
+        let unknown = self
+            .map
+            .iter()
+            .find(|(key, value)| !value.is_null() && !read.contains(key.as_str()) && !HARMLESS.contains(&key.as_str()));
         let Some((key, value)) = unknown else { return Ok(()) };
-        let near = read.iter().filter(|k| edit_distance(k, key) <= 3).min_by_key(|k| edit_distance(k, key));
+        let near = read
+            .iter()
+            .filter(|k| edit_distance(k, key) <= 3)
+            .min_by_key(|k| edit_distance(k, key));
         let hint = near.map_or_else(
             || "it could change the numbers, so the model is refused; remove it only if you know it does not".into(),
             |n| format!("did you mean `{n}`?"),
@@ -311,16 +331,25 @@ fn rope_of(given: Option<&Value>, dim: usize, theta: f64, context: usize, origin
         interleaved: false,
     };
     let Some(given) = given else { return Ok(plain) };
-    let Some(map) = given.as_object() else { return Err(wrong("rope_parameters", "an object", given)) };
+    let Some(map) = given.as_object() else {
+        return Err(wrong("rope_parameters", "an object", given));
+    };
     let number = |key: &str| -> Result<Option<f64>> {
         match map.get(key).filter(|v| !v.is_null()) {
             None => Ok(None),
-            Some(v) => v.as_f64().filter(|x| x.is_finite()).map(Some).ok_or_else(|| wrong(key, "a number", v)),
+            Some(v) => v
+                .as_f64()
+                .filter(|x| x.is_finite())
+                .map(Some)
+                .ok_or_else(|| wrong(key, "a number", v)),
         }
     };
     let needed = |key: &str| -> Result<f64> {
         number(key)?.ok_or_else(|| {
-            Error::invalid(format!("the rope parameters of config.json lack `{key}`"), "give it, or another rope_type")
+            Error::invalid(
+                format!("the rope parameters of config.json lack `{key}`"),
+                "give it, or another rope_type",
+            )
         })
     };
     let factors = |key: &str| -> Result<Vec<f64>> {
@@ -335,7 +364,11 @@ fn rope_of(given: Option<&Value>, dim: usize, theta: f64, context: usize, origin
         }
     };
     let theta = number("rope_theta")?.unwrap_or(theta);
-    let kind = map.get("rope_type").or(map.get("type")).and_then(Value::as_str).unwrap_or("default");
+    let kind = map
+        .get("rope_type")
+        .or(map.get("type"))
+        .and_then(Value::as_str)
+        .unwrap_or("default");
     let original_max = match number("original_max_position_embeddings")? {
         Some(n) => n as usize,
         None => original.unwrap_or(context),
@@ -343,7 +376,12 @@ fn rope_of(given: Option<&Value>, dim: usize, theta: f64, context: usize, origin
     let known: &[&str] = match kind {
         "default" | "linear" => &["factor"],
         "dynamic" => &["factor", "original_max_position_embeddings"],
-        "llama3" => &["factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings"],
+        "llama3" => &[
+            "factor",
+            "low_freq_factor",
+            "high_freq_factor",
+            "original_max_position_embeddings",
+        ],
         "yarn" => &[
             "factor",
             "beta_fast",
@@ -354,10 +392,18 @@ fn rope_of(given: Option<&Value>, dim: usize, theta: f64, context: usize, origin
             "truncate",
             "original_max_position_embeddings",
         ],
-        _ => &["factor", "short_factor", "long_factor", "attention_factor", "original_max_position_embeddings"],
+        _ => &[
+            "factor",
+            "short_factor",
+            "long_factor",
+            "attention_factor",
+            "original_max_position_embeddings",
+        ],
     };
     let common = ["rope_theta", "rope_type", "type", "partial_rotary_factor"];
-    let stray = map.iter().find(|(k, v)| !v.is_null() && !known.contains(&k.as_str()) && !common.contains(&k.as_str()));
+    let stray = map
+        .iter()
+        .find(|(k, v)| !v.is_null() && !known.contains(&k.as_str()) && !common.contains(&k.as_str()));
     if let Some((key, value)) = stray {
         return Err(Error::invalid(
             format!("the rope parameters have the key `{key}` = {value}, which rope type {kind} does not know"),
@@ -366,8 +412,13 @@ fn rope_of(given: Option<&Value>, dim: usize, theta: f64, context: usize, origin
     }
     let scaling = match kind {
         "default" => RopeScaling::None,
-        "linear" => RopeScaling::Linear { factor: needed("factor")? },
-        "dynamic" => RopeScaling::Dynamic { factor: needed("factor")?, original_max },
+        "linear" => RopeScaling::Linear {
+            factor: needed("factor")?,
+        },
+        "dynamic" => RopeScaling::Dynamic {
+            factor: needed("factor")?,
+            original_max,
+        },
         "llama3" => RopeScaling::Llama3 {
             factor: needed("factor")?,
             low_freq_factor: needed("low_freq_factor")?,
@@ -399,5 +450,9 @@ fn rope_of(given: Option<&Value>, dim: usize, theta: f64, context: usize, origin
             ));
         }
     };
-    Ok(Rope { theta, scaling, ..plain })
+    Ok(Rope {
+        theta,
+        scaling,
+        ..plain
+    })
 }

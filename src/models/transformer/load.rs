@@ -29,7 +29,10 @@ impl WeightSource for BTreeMap<String, Tensor> {
 
     fn tensor(&self, name: &str, shape: &[usize]) -> Result<Tensor> {
         let tensor = self.get(name).ok_or_else(|| {
-            Error::invalid(format!("the weight `{name}` is missing"), "give every weight that the config asks for")
+            Error::invalid(
+                format!("the weight `{name}` is missing"),
+                "give every weight that the config asks for",
+            )
         })?;
         if tensor.dims() != shape {
             return Err(Error::invalid(
@@ -100,7 +103,9 @@ impl<'a> Loader<'a> {
         };
         Ok(Linear {
             weight: self.tensor(&format!("{name}.weight"), &shape)?,
-            bias: bias.then(|| self.vector(&format!("{name}.bias"), &[outputs])).transpose()?,
+            bias: bias
+                .then(|| self.vector(&format!("{name}.bias"), &[outputs]))
+                .transpose()?,
             layout,
         })
     }

@@ -11,10 +11,17 @@ use crate::nn::{Activation, Linear};
 
 #[derive(Clone, Debug)]
 enum Projections {
-    Plain { up: Linear },
-    Gated { gate: Linear, up: Linear },
+    Plain {
+        up: Linear,
+    },
+    Gated {
+        gate: Linear,
+        up: Linear,
+    },
     /// Rows `[gate | up]`.
-    Fused { gate_up: Linear },
+    Fused {
+        gate_up: Linear,
+    },
 }
 
 #[derive(Clone, Debug)]
@@ -29,19 +36,30 @@ pub(super) struct Mlp {
 }
 
 impl Mlp {
-    pub fn load(loader: &Loader, facts: &Facts, names: &Names, block: &str, table: &SiteTable, l: usize) -> Result<Self> {
+    pub fn load(
+        loader: &Loader,
+        facts: &Facts,
+        names: &Names,
+        block: &str,
+        table: &SiteTable,
+        l: usize,
+    ) -> Result<Self> {
         let (d, m, bias) = (facts.d_model, facts.d_mlp, facts.mlp.bias);
         let name = |part: &str| match names.mlp {
             "" => format!("{block}.{part}"),
             mlp => format!("{block}.{mlp}.{part}"),
         };
         let projections = match (facts.mlp.gated, facts.mlp.fused) {
-            (true, true) => Projections::Fused { gate_up: loader.linear(&name(names.gate), d, 2 * m, bias)? },
+            (true, true) => Projections::Fused {
+                gate_up: loader.linear(&name(names.gate), d, 2 * m, bias)?,
+            },
             (true, false) => Projections::Gated {
                 gate: loader.linear(&name(names.gate), d, m, bias)?,
                 up: loader.linear(&name(names.up), d, m, bias)?,
             },
-            (false, _) => Projections::Plain { up: loader.linear(&name(names.up), d, m, bias)? },
+            (false, _) => Projections::Plain {
+                up: loader.linear(&name(names.up), d, m, bias)?,
+            },
         };
         let site = |part: &str| find(table, &format!("blocks.{l}.mlp.{part}"));
         Ok(Self {

@@ -76,7 +76,10 @@ impl Decoder {
         };
         let narrow = facts.embed.width != d;
         let project = |name: &str, i: usize, o: usize| narrow.then(|| loader.linear(name, i, o, false)).transpose();
-        let project = (project(names.project.0, facts.embed.width, d)?, project(names.project.1, d, facts.embed.width)?);
+        let project = (
+            project(names.project.0, facts.embed.width, d)?,
+            project(names.project.1, d, facts.embed.width)?,
+        );
         let embed_norm = match facts.embed.norm {
             false => None,
             true => Some(TappedNorm {
@@ -123,7 +126,11 @@ impl Decoder {
 
     /// Checks ids and lengths before any work is done.
     fn check(&self, tokens: &Tokens, longest: u32) -> Result<()> {
-        if let Some(at) = tokens.ids.iter().zip(&tokens.real).position(|(id, real)| *real && *id as usize >= self.facts.vocab)
+        if let Some(at) = tokens
+            .ids
+            .iter()
+            .zip(&tokens.real)
+            .position(|(id, real)| *real && *id as usize >= self.facts.vocab)
         {
             return Err(Error::invalid(
                 format!(
@@ -162,7 +169,9 @@ impl Decoder {
             x = norm.forward(&x, tap)?;
         }
         let x = tap.at(self.site.embed, x)?;
-        let (Some(table), Some((_, offset))) = (&self.positions, self.facts.embed.positions) else { return Ok(x) };
+        let (Some(table), Some((_, offset))) = (&self.positions, self.facts.embed.positions) else {
+            return Ok(x);
+        };
         let rows: Vec<u32> = call.context.position.iter().map(|p| p + offset as u32).collect();
         let positions = table.forward(&Tensor::from_vec(rows, shape, &self.device)?)?;
         let positions = tap.at(self.site.pos_embed, positions)?;
@@ -232,9 +241,25 @@ fn load_head(loader: &Loader, facts: &Facts, names: &Names, embed: &Tensor) -> R
     } else {
         loader.exact(&format!("{}.weight", names.head), &[facts.vocab, width])?
     };
-    let bias = facts.head.bias.then(|| loader.exact(&format!("{}.bias", names.head), &[facts.vocab])).transpose()?;
-    let bias = bias.map(|b| if b.dtype() == DType::F64 { Ok(b) } else { b.to_dtype(DType::F32) }).transpose()?;
-    Ok(Linear { weight, bias, layout: Layout::OutIn })
+    let bias = facts
+        .head
+        .bias
+        .then(|| loader.exact(&format!("{}.bias", names.head), &[facts.vocab]))
+        .transpose()?;
+    let bias = bias
+        .map(|b| {
+            if b.dtype() == DType::F64 {
+                Ok(b)
+            } else {
+                b.to_dtype(DType::F32)
+            }
+        })
+        .transpose()?;
+    Ok(Linear {
+        weight,
+        bias,
+        layout: Layout::OutIn,
+    })
 }
 
 /// The sites of the decoder that `config` describes.

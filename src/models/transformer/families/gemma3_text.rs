@@ -15,7 +15,9 @@ pub(super) fn describe(c: &Config) -> Result<(Facts, Names)> {
     facts.head.softcap = c.opt_f64("final_logit_softcapping")?;
     facts.attn.qk_norm = Some((QkNorm::PerHead, facts.norm.clone()));
     let window = Some(c.usize_or("sliding_window", 4096)?);
-    let pattern = c.opt_usize("sliding_window_pattern")?.or(c.opt_usize("_sliding_window_pattern")?);
+    let pattern = c
+        .opt_usize("sliding_window_pattern")?
+        .or(c.opt_usize("_sliding_window_pattern")?);
     let every = pattern.unwrap_or(6).max(1);
     set_windows(&mut facts, c, window, |l| (l + 1) % every != 0)?;
     // Global layers turn slowly and may be scaled; local layers keep the first base.
@@ -32,6 +34,9 @@ pub(super) fn describe(c: &Config) -> Result<(Facts, Names)> {
     for layer in &mut facts.layers {
         layer.rope = Some(usize::from(layer.window.is_some()));
     }
-    let names = Names { qk_norm: ["q_norm", "k_norm"], ..gemma2::NAMES };
+    let names = Names {
+        qk_norm: ["q_norm", "k_norm"],
+        ..gemma2::NAMES
+    };
     Ok((facts, names))
 }

@@ -2,9 +2,9 @@
 
 use super::super::config::Config;
 use super::super::facts::{Facts, Names, Placement};
-use super::{GptSizes, activation, gpt2, gpt_like};
-use crate::nn::{Rope, RopeScaling};
+use super::{GptSizes, activation, gpt_like, gpt2};
 use crate::Result;
+use crate::nn::{Rope, RopeScaling};
 
 pub(super) fn describe(c: &Config) -> Result<(Facts, Names)> {
     c.skip(&["rotary", "scale_attn_weights"]);
@@ -24,7 +24,12 @@ pub(super) fn describe(c: &Config) -> Result<(Facts, Names)> {
     facts.head.tied = c.bool_or("tie_word_embeddings", false)?;
     facts.head.bias = true;
     let dim = c.usize_or("rotary_dim", facts.d_head)?;
-    facts.ropes = vec![Rope { dim, theta: 10_000.0, scaling: RopeScaling::None, interleaved: true }];
+    facts.ropes = vec![Rope {
+        dim,
+        theta: 10_000.0,
+        scaling: RopeScaling::None,
+        interleaved: true,
+    }];
     facts.layers.iter_mut().for_each(|l| l.rope = Some(0));
     let names = Names {
         positions: "",
