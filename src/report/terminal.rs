@@ -40,7 +40,11 @@ impl Style {
     }
 
     fn paint(self, code: &str, text: &str) -> String {
-        if self.colour { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_string() }
+        if self.colour {
+            format!("\u{1b}[{code}m{text}\u{1b}[0m")
+        } else {
+            text.to_string()
+        }
     }
 }
 
@@ -60,12 +64,12 @@ pub fn render(blocks: &[Block], style: &Style) -> String {
 
 fn draw(block: &Block, style: Style) -> String {
     match block {
-        Block::Heading { text } => {
-            lines(wrap(&clean(text), style.width).iter().map(|line| style.paint("1", line)))
-        }
-        Block::Text { text } => {
-            lines(clean_lines(text).iter().flat_map(|line| wrap(line, style.width)))
-        }
+        Block::Heading { text } => lines(
+            wrap(&clean(text), style.width)
+                .iter()
+                .map(|line| style.paint("1", line)),
+        ),
+        Block::Text { text } => lines(clean_lines(text).iter().flat_map(|line| wrap(line, style.width))),
         Block::Table(table) => draw_table(table, style),
         Block::Verdicts { verdicts } => lines(verdicts.iter().flat_map(|v| draw_verdict(v, style))),
     }
@@ -84,7 +88,11 @@ fn draw_verdict(judged: &Judged, style: Style) -> Vec<String> {
         text += &format!(": {}", clean(&judged.reason));
     }
     if !judged.figures.is_empty() {
-        let figures: Vec<String> = judged.figures.iter().map(|f| format!("{} {}", f.name, f.value)).collect();
+        let figures: Vec<String> = judged
+            .figures
+            .iter()
+            .map(|f| format!("{} {}", f.name, f.value))
+            .collect();
         text += &format!(" ({})", clean(&figures.join(", ")));
     }
     let wrapped = wrap(&text, style.width.saturating_sub(indent).max(NARROWEST));
@@ -92,7 +100,11 @@ fn draw_verdict(judged: &Judged, style: Style) -> Vec<String> {
         .iter()
         .enumerate()
         .map(|(i, line)| match i {
-            0 => format!("{}{}{line}", style.paint(colour(judged.verdict), word), " ".repeat(indent - word.len())),
+            0 => format!(
+                "{}{}{line}",
+                style.paint(colour(judged.verdict), word),
+                " ".repeat(indent - word.len())
+            ),
             _ => format!("{}{line}", " ".repeat(indent)),
         })
         .collect()
@@ -100,9 +112,18 @@ fn draw_verdict(judged: &Judged, style: Style) -> Vec<String> {
 
 fn draw_table(table: &Table, style: Style) -> String {
     let heads: Vec<String> = table.columns.iter().map(|c| clean(&c.name) + arrow(c.better)).collect();
-    let cells: Vec<Vec<String>> = table.rows.iter().map(|row| row.iter().map(|c| clean(&c.to_string())).collect()).collect();
+    let cells: Vec<Vec<String>> = table
+        .rows
+        .iter()
+        .map(|row| row.iter().map(|c| clean(&c.to_string())).collect())
+        .collect();
     let numeric = |column: usize| {
-        let mut filled = table.rows.iter().filter_map(|row| row.get(column)).filter(|c| **c != Cell::Empty).peekable();
+        let mut filled = table
+            .rows
+            .iter()
+            .filter_map(|row| row.get(column))
+            .filter(|c| **c != Cell::Empty)
+            .peekable();
         filled.peek().is_some() && filled.all(Cell::is_number)
     };
     let right: Vec<bool> = (0..heads.len()).map(numeric).collect();
@@ -118,8 +139,11 @@ fn draw_table(table: &Table, style: Style) -> String {
         }));
     }
     let legend = [(Better::Less, "↓ less is better"), (Better::More, "↑ more is better")];
-    let legend: Vec<&str> =
-        legend.into_iter().filter(|(b, _)| table.columns.iter().any(|c| c.better == Some(*b))).map(|(_, t)| t).collect();
+    let legend: Vec<&str> = legend
+        .into_iter()
+        .filter(|(b, _)| table.columns.iter().any(|c| c.better == Some(*b)))
+        .map(|(_, t)| t)
+        .collect();
     if !legend.is_empty() {
         out.push(style.paint("2", &legend.join(", ")));
     }
@@ -136,8 +160,19 @@ fn arrow(better: Option<Better>) -> &'static str {
 
 /// Natural widths, with the widest columns of words narrowed until the row fits.
 fn widths(heads: &[String], cells: &[Vec<String>], right: &[bool], window: usize) -> Vec<usize> {
-    let widest = |column: usize| cells.iter().filter_map(|row| row.get(column)).map(|c| width(c)).max().unwrap_or(0);
-    let mut widths: Vec<usize> = heads.iter().enumerate().map(|(c, head)| widest(c).max(width(head))).collect();
+    let widest = |column: usize| {
+        cells
+            .iter()
+            .filter_map(|row| row.get(column))
+            .map(|c| width(c))
+            .max()
+            .unwrap_or(0)
+    };
+    let mut widths: Vec<usize> = heads
+        .iter()
+        .enumerate()
+        .map(|(c, head)| widest(c).max(width(head)))
+        .collect();
     let gaps = GAP * widths.len().saturating_sub(1);
     while widths.iter().sum::<usize>() + gaps > window {
         let words = (0..widths.len()).filter(|c| !right[*c] && widths[*c] > NARROWEST);
@@ -159,12 +194,21 @@ fn draw_row(
     let wrapped: Vec<Vec<String>> = cells.iter().zip(widths).map(|(cell, w)| wrap(cell, *w)).collect();
     let height = wrapped.iter().map(Vec::len).max().unwrap_or(0);
     let line = |i: usize| {
-        let parts = wrapped.iter().zip(widths).zip(right).enumerate().map(|(column, ((cell, w), right))| {
-            let text = cell.get(i).map_or("", String::as_str);
-            let fill = " ".repeat(w.saturating_sub(width(text)));
-            let text = if text.is_empty() { String::new() } else { paint(column, text.to_string()) };
-            if *right { fill + &text } else { text + &fill }
-        });
+        let parts = wrapped
+            .iter()
+            .zip(widths)
+            .zip(right)
+            .enumerate()
+            .map(|(column, ((cell, w), right))| {
+                let text = cell.get(i).map_or("", String::as_str);
+                let fill = " ".repeat(w.saturating_sub(width(text)));
+                let text = if text.is_empty() {
+                    String::new()
+                } else {
+                    paint(column, text.to_string())
+                };
+                if *right { fill + &text } else { text + &fill }
+            });
         parts.collect::<Vec<_>>().join(&" ".repeat(GAP))
     };
     (0..height).map(line).collect()

@@ -35,13 +35,19 @@ fn the_doctor_passes_stories260k() {
     let Some(folder) = shared("stories260K") else { return };
     let reference = reference(&folder);
     healthy("stories260K, random", &load(&folder), &[]);
-    let found = healthy("stories260K, its prompt", &load(&folder), &[ids(&reference, "token_ids")]);
+    let found = healthy(
+        "stories260K, its prompt",
+        &load(&folder),
+        &[ids(&reference, "token_ids")],
+    );
     assert_eq!((found.seed, found.lengths, found.parameters), (None, vec![16], 260_032));
 }
 
 #[test]
 fn the_doctor_passes_a_context_of_11_and_a_vocabulary_of_3() {
-    let Some(folder) = shared("mingpt-sort-nano") else { return };
+    let Some(folder) = shared("mingpt-sort-nano") else {
+        return;
+    };
     let long = Options { tokens: 64, seed: 7 };
     let net = load(&folder);
     assert_eq!(doctor::doctor(&net, &[], &long).unwrap().lengths, [6, 11, 3]);
@@ -72,7 +78,10 @@ fn single(ids: &[u32]) -> Input {
 
 fn record(net: &Decoder, input: &Input, sites: &[&str]) -> (Tensor, Records) {
     let records = sites.iter().map(|s| Record::whole(s.parse().unwrap())).collect();
-    let pass = Pass { records, ..Pass::default() };
+    let pass = Pass {
+        records,
+        ..Pass::default()
+    };
     let outcome = observe(net, input, &pass, &Registry::elementary()).unwrap();
     (outcome.output, outcome.records)
 }
@@ -85,7 +94,11 @@ fn last(x: &Tensor) -> Vec<f32> {
 
 fn assert_close(got: &[f32], expected: &[f32], tolerance: f32, what: &str) {
     assert_eq!(got.len(), expected.len(), "{what}");
-    let worst = got.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0f32, f32::max);
+    let worst = got
+        .iter()
+        .zip(expected)
+        .map(|(a, b)| (a - b).abs())
+        .fold(0f32, f32::max);
     eprintln!("{what}: largest difference {worst:.1e}");
     assert!(worst <= tolerance, "{what} differs by {worst:.1e}");
 }
@@ -96,17 +109,40 @@ fn stories260k_gives_the_published_figures() {
     let (net, reference) = (load(&folder), reference(&folder));
     let ids = ids(&reference, "token_ids");
     let norms = numbers(&reference, "resid_post_l2_norm_last_position");
-    let streams: Vec<String> = (0..norms.len()).map(|l| format!("blocks.{l}.hook_resid_post")).collect();
+    let streams: Vec<String> = (0..norms.len())
+        .map(|l| format!("blocks.{l}.hook_resid_post"))
+        .collect();
     let mut sites: Vec<&str> = streams.iter().map(String::as_str).collect();
     sites.push("ln_final.hook_out");
     let (logits, records) = record(&net, &single(&ids), &sites);
 
     // The figures come from another program in another layout of the weights: 1.6e-5 apart by its own account.
-    assert_close(&last(&logits), &numbers(&reference, "logits_last_position"), 5e-5, "logits");
+    assert_close(
+        &last(&logits),
+        &numbers(&reference, "logits_last_position"),
+        5e-5,
+        "logits",
+    );
     let got = last(records.get("ln_final.hook_out").unwrap());
-    assert_close(&got, &numbers(&reference, "final_norm_output_last_position"), 5e-5, "final norm");
-    let norm = |site: &String| last(records.get(site).unwrap()).iter().map(|x| x * x).sum::<f32>().sqrt();
-    assert_close(&streams.iter().map(norm).collect::<Vec<_>>(), &norms, 5e-5, "norms of the stream");
+    assert_close(
+        &got,
+        &numbers(&reference, "final_norm_output_last_position"),
+        5e-5,
+        "final norm",
+    );
+    let norm = |site: &String| {
+        last(records.get(site).unwrap())
+            .iter()
+            .map(|x| x * x)
+            .sum::<f32>()
+            .sqrt()
+    };
+    assert_close(
+        &streams.iter().map(norm).collect::<Vec<_>>(),
+        &norms,
+        5e-5,
+        "norms of the stream",
+    );
 
     let rows: Vec<Vec<f32>> = logits.get(0).unwrap().to_vec2().unwrap();
     let loss = |(row, next): (&Vec<f32>, &u32)| {
@@ -127,7 +163,10 @@ fn greedy(net: &Decoder, ids: &[u32], length: usize) -> Vec<u32> {
     let mut input = single(ids);
     while all.len() < length {
         let logits = net.forward(&input, &mut state, &mut Tap::off()).unwrap();
-        let best = Tensor::new(last(&logits), &Device::Cpu).unwrap().argmax(D::Minus1).unwrap();
+        let best = Tensor::new(last(&logits), &Device::Cpu)
+            .unwrap()
+            .argmax(D::Minus1)
+            .unwrap();
         all.push(best.to_scalar().unwrap());
         input = single(&all[all.len() - 1..]);
     }
@@ -148,7 +187,9 @@ fn stories260k_continues_as_llama2_c_does() {
 /// another name, one row of position embeddings, probabilities, -1e30 for hidden scores, and no mask.
 #[test]
 fn mingpt_gives_all_22_published_activations() {
-    let Some(folder) = shared("mingpt-sort-nano") else { return };
+    let Some(folder) = shared("mingpt-sort-nano") else {
+        return;
+    };
     let net = load(&folder);
     let published =
         candle_core::safetensors::load(folder.join("reference_activations.safetensors"), &Device::Cpu).unwrap();
@@ -158,9 +199,15 @@ fn mingpt_gives_all_22_published_activations() {
     for (name, x) in &published {
         let (name, x) = match name.rsplit('.').next().unwrap() {
             "hook_q" | "hook_k" | "hook_v" => (name.clone(), x.transpose(1, 2).unwrap().contiguous().unwrap()),
-            "hook_z_concat" => (name.replace("_concat", ""), x.reshape((batch, pos, heads, d_head)).unwrap()),
+            "hook_z_concat" => (
+                name.replace("_concat", ""),
+                x.reshape((batch, pos, heads, d_head)).unwrap(),
+            ),
             "hook_normalized_affine" => (name.replace("normalized_affine", "out"), x.clone()),
-            "hook_pos_embed" => (name.clone(), x.broadcast_as((batch, pos, 48)).unwrap().contiguous().unwrap()),
+            "hook_pos_embed" => (
+                name.clone(),
+                x.broadcast_as((batch, pos, 48)).unwrap().contiguous().unwrap(),
+            ),
             "hook_attn_scores" => {
                 let hidden = x.le(-1e29).unwrap();
                 let infinity = Tensor::full(f32::NEG_INFINITY, x.shape(), &Device::Cpu).unwrap();

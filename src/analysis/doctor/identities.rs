@@ -11,7 +11,14 @@ use crate::nn::{Form, Layout, Linear, NormKind};
 
 /// Compares `got`, the tensors of `site`, with what they should be; the error is relative to the largest value of
 /// both and of the `terms` that made them, whose rounding a small sum carries.
-fn close(scene: &Scene, tally: &mut Tally, site: &str, got: &[Tensor], expected: &[Tensor], terms: &[&[Tensor]]) -> Result<()> {
+fn close(
+    scene: &Scene,
+    tally: &mut Tally,
+    site: &str,
+    got: &[Tensor],
+    expected: &[Tensor],
+    terms: &[&[Tensor]],
+) -> Result<()> {
     let found = compare(got, expected, scene.positions(site), Equality::Close)?;
     let mut scale = found.magnitude;
     for term in terms {
@@ -35,7 +42,9 @@ pub(super) fn pattern_rows(scene: &Scene, tally: &mut Tally) -> Result<()> {
     for layer in scene.group.layers.clone() {
         let site = format!("blocks.{layer}.attn.hook_pattern");
         let window = scene.net.facts().layers[layer].window;
-        let Some([patterns]) = scene.seen.all([&site]) else { continue };
+        let Some([patterns]) = scene.seen.all([&site]) else {
+            continue;
+        };
         for (text, pattern) in patterns.iter().enumerate() {
             let (_, _, queries, keys) = pattern.dims4()?;
             let values = values(pattern)?;
@@ -45,7 +54,10 @@ pub(super) fn pattern_rows(scene: &Scene, tally: &mut Tally) -> Result<()> {
                 let found = row_error(row, i % queries, window);
                 tally.error(found.total, found.total, (found.total > 0.0).then(place));
                 if found.hidden > 0.0 {
-                    let what = format!("{site}: weight {:.1e} on a key that the query may not see", found.hidden);
+                    let what = format!(
+                        "{site}: weight {:.1e} on a key that the query may not see",
+                        found.hidden
+                    );
                     tally.problem(place(), what);
                 }
             }
@@ -75,13 +87,18 @@ pub(super) fn row_error(row: &[f32], query: usize, window: Option<usize>) -> Row
         }
     }
     let broken = row.iter().any(|w| w.is_nan() || *w < 0.0);
-    RowError { total: if broken { f64::INFINITY } else { (total - 1.0).abs() }, hidden }
+    RowError {
+        total: if broken { f64::INFINITY } else { (total - 1.0).abs() },
+        hidden,
+    }
 }
 
 pub(super) fn softmax_of_scores(scene: &Scene, tally: &mut Tally) -> Result<()> {
     for layer in scene.group.layers.clone() {
         let names = ["hook_attn_scores", "hook_pattern"].map(|n| format!("blocks.{layer}.attn.{n}"));
-        let Some([scores, pattern]) = scene.seen.all([&names[0], &names[1]]) else { continue };
+        let Some([scores, pattern]) = scene.seen.all([&names[0], &names[1]]) else {
+            continue;
+        };
         let expected = each([scores], |[s]| {
             let exp = s.broadcast_sub(&s.max_keepdim(D::Minus1)?)?.exp()?;
             Ok(exp.broadcast_div(&exp.sum_keepdim(D::Minus1)?)?)
@@ -94,7 +111,9 @@ pub(super) fn softmax_of_scores(scene: &Scene, tally: &mut Tally) -> Result<()> 
 pub(super) fn mixed_values(scene: &Scene, tally: &mut Tally) -> Result<()> {
     for layer in scene.group.layers.clone() {
         let names = ["hook_pattern", "hook_v", "hook_z"].map(|n| format!("blocks.{layer}.attn.{n}"));
-        let Some([pattern, v, z]) = scene.seen.all([&names[0], &names[1], &names[2]]) else { continue };
+        let Some([pattern, v, z]) = scene.seen.all([&names[0], &names[1], &names[2]]) else {
+            continue;
+        };
         let expected = each([pattern, v], |[pattern, v]| {
             let (_, heads, _, _) = pattern.dims4()?;
             let (_, _, kv_heads, _) = v.dims4()?;
@@ -113,8 +132,13 @@ pub(super) fn mixed_values(scene: &Scene, tally: &mut Tally) -> Result<()> {
 pub(super) fn heads_sum(scene: &Scene, tally: &mut Tally) -> Result<()> {
     for layer in scene.group.layers.clone() {
         let names = ["hook_result", "hook_out"].map(|n| format!("blocks.{layer}.attn.{n}"));
-        let Some([result, out]) = scene.seen.all([&names[0], &names[1]]) else { continue };
-        let bias = scene.net.attention_output(layer).and_then(|linear| linear.bias.as_ref());
+        let Some([result, out]) = scene.seen.all([&names[0], &names[1]]) else {
+            continue;
+        };
+        let bias = scene
+            .net
+            .attention_output(layer)
+            .and_then(|linear| linear.bias.as_ref());
         let expected = each([result], |[result]| plus(result.sum(2)?, bias))?;
         close(scene, tally, &names[1], out, &expected, &[result])?;
     }
@@ -124,8 +148,12 @@ pub(super) fn heads_sum(scene: &Scene, tally: &mut Tally) -> Result<()> {
 pub(super) fn neurons_project(scene: &Scene, tally: &mut Tally) -> Result<()> {
     for layer in scene.group.layers.clone() {
         let names = ["hook_post", "hook_out"].map(|n| format!("blocks.{layer}.mlp.{n}"));
-        let Some([post, out]) = scene.seen.all([&names[0], &names[1]]) else { continue };
-        let Some(down) = scene.net.mlp_output(layer) else { continue };
+        let Some([post, out]) = scene.seen.all([&names[0], &names[1]]) else {
+            continue;
+        };
+        let Some(down) = scene.net.mlp_output(layer) else {
+            continue;
+        };
         let weight = inputs_first(down)?;
         let expected = each([post], |[post]| {
             plus(post.squeeze(0)?.matmul(&weight)?.unsqueeze(0)?, down.bias.as_ref()) // [1, t, d_model]
@@ -159,8 +187,14 @@ pub(super) fn contributions(scene: &Scene, tally: &mut Tally) -> Result<()> {
             ("hook_mlp_out", "ln2_post.hook_out", "mlp.hook_out"),
         ] {
             let [out, post_norm, raw] = [out, post_norm, raw].map(|n| format!("blocks.{layer}.{n}"));
-            let source = if scene.net.facts().placement.norms_contributions() { &post_norm } else { &raw };
-            let Some([got, source]) = scene.seen.all([&out, source]) else { continue };
+            let source = if scene.net.facts().placement.norms_contributions() {
+                &post_norm
+            } else {
+                &raw
+            };
+            let Some([got, source]) = scene.seen.all([&out, source]) else {
+                continue;
+            };
             let expected = each([source], |[x]| Ok((x * multiplier)?))?;
             close(scene, tally, &out, got, &expected, &[])?;
         }
@@ -172,7 +206,8 @@ pub(super) fn residual_sums(scene: &Scene, tally: &mut Tally) -> Result<()> {
     let facts = scene.net.facts();
     for layer in scene.group.layers.clone() {
         let name = |part: &str| format!("blocks.{layer}.{part}");
-        let [pre, mid, post, read] = ["resid_pre", "resid_mid", "resid_post", "mlp_in"].map(|p| name(&format!("hook_{p}")));
+        let [pre, mid, post, read] =
+            ["resid_pre", "resid_mid", "resid_post", "mlp_in"].map(|p| name(&format!("hook_{p}")));
         let [attn, mlp] = [name("hook_attn_out"), name("hook_mlp_out")];
         if layer == 0 {
             stream_begins(scene, tally, &pre)?;
@@ -182,7 +217,9 @@ pub(super) fn residual_sums(scene: &Scene, tally: &mut Tally) -> Result<()> {
         match facts.placement {
             Placement::ParallelOneNorm | Placement::ParallelTwoNorms => {
                 same_stream(scene, tally, &read, &pre)?;
-                let Some([x, a, m, y]) = scene.seen.all([&pre, &attn, &mlp, &post]) else { continue };
+                let Some([x, a, m, y]) = scene.seen.all([&pre, &attn, &mlp, &post]) else {
+                    continue;
+                };
                 close(scene, tally, &post, y, &sum(&sum(x, a)?, m)?, &[x, a, m])?;
             }
             Placement::AfterAdd => {
@@ -193,7 +230,9 @@ pub(super) fn residual_sums(scene: &Scene, tally: &mut Tally) -> Result<()> {
             Placement::Pre | Placement::Post | Placement::PrePost => {
                 same_stream(scene, tally, &read, &mid)?;
                 for (before, out, after) in [(&pre, &attn, &mid), (&mid, &mlp, &post)] {
-                    let Some([x, out, y]) = scene.seen.all([before, out, after]) else { continue };
+                    let Some([x, out, y]) = scene.seen.all([before, out, after]) else {
+                        continue;
+                    };
                     close(scene, tally, after, y, &sum(x, out)?, &[x, out])?;
                 }
             }
@@ -204,7 +243,9 @@ pub(super) fn residual_sums(scene: &Scene, tally: &mut Tally) -> Result<()> {
 
 /// The first stream is the sum of the embeddings.
 fn stream_begins(scene: &Scene, tally: &mut Tally, pre: &str) -> Result<()> {
-    let Some([tokens, got]) = scene.seen.all(["hook_embed", pre]) else { return Ok(()) };
+    let Some([tokens, got]) = scene.seen.all(["hook_embed", pre]) else {
+        return Ok(());
+    };
     match (scene.net.facts().embed.positions, scene.seen.all(["hook_pos_embed"])) {
         (None, _) => close(scene, tally, pre, got, tokens, &[]),
         (Some(_), Some([positions])) => close(scene, tally, pre, got, &sum(tokens, positions)?, &[tokens, positions]),
@@ -214,13 +255,19 @@ fn stream_begins(scene: &Scene, tally: &mut Tally, pre: &str) -> Result<()> {
 
 /// Two names of one tensor; a pair that the architecture lacks says nothing.
 fn same_stream(scene: &Scene, tally: &mut Tally, site: &str, other: &str) -> Result<()> {
-    let Some([got, expected]) = scene.seen.all([site, other]) else { return Ok(()) };
+    let Some([got, expected]) = scene.seen.all([site, other]) else {
+        return Ok(());
+    };
     close(scene, tally, site, got, expected, &[])
 }
 
 pub(super) fn norms(scene: &Scene, tally: &mut Tally) -> Result<()> {
     let facts = scene.net.facts();
-    let stream = Statistics { kind: facts.norm.kind, eps: facts.norm.eps, flat: false };
+    let stream = Statistics {
+        kind: facts.norm.kind,
+        eps: facts.norm.eps,
+        flat: false,
+    };
     for layer in scene.group.layers.clone() {
         let site = |part: &str| format!("blocks.{layer}.{part}");
         let input = |part: &str| scene.seen.all([&site(part)]).map(|[x]| x.to_vec());
@@ -229,7 +276,10 @@ pub(super) fn norms(scene: &Scene, tally: &mut Tally) -> Result<()> {
             None => Ok(None),
         };
         let (ln1, ln2) = if facts.placement == Placement::AfterAdd {
-            (added("hook_resid_pre", "hook_attn_out")?, added("hook_resid_mid", "hook_mlp_out")?)
+            (
+                added("hook_resid_pre", "hook_attn_out")?,
+                added("hook_resid_mid", "hook_mlp_out")?,
+            )
         } else {
             (input("hook_resid_pre"), input("hook_mlp_in"))
         };
@@ -238,7 +288,11 @@ pub(super) fn norms(scene: &Scene, tally: &mut Tally) -> Result<()> {
         norm(scene, tally, &site("ln1_post"), input("attn.hook_out"), &stream)?;
         norm(scene, tally, &site("ln2_post"), input("mlp.hook_out"), &stream)?;
         if let Some((kind, norm_facts)) = &facts.attn.qk_norm {
-            let heads = Statistics { kind: norm_facts.kind, eps: norm_facts.eps, flat: *kind == QkNorm::Flat };
+            let heads = Statistics {
+                kind: norm_facts.kind,
+                eps: norm_facts.eps,
+                flat: *kind == QkNorm::Flat,
+            };
             norm(scene, tally, &site("attn.q_norm"), input("attn.hook_q"), &heads)?;
             norm(scene, tally, &site("attn.k_norm"), input("attn.hook_k"), &heads)?;
         }
@@ -271,7 +325,9 @@ fn norm(scene: &Scene, tally: &mut Tally, at: &str, input: Option<Vec<Tensor>>, 
             NormKind::Rms => x,
         })
     })?;
-    let root = each([&centred], |[c]| Ok((c.sqr()?.mean_keepdim(D::Minus1)? + rule.eps)?.sqrt()?))?;
+    let root = each([&centred], |[c]| {
+        Ok((c.sqr()?.mean_keepdim(D::Minus1)? + rule.eps)?.sqrt()?)
+    })?;
     close(scene, tally, &names[0], scale, &root, &[])?;
     let back = each([normalized, scale], |[n, s]| Ok(joined(n)?.broadcast_mul(s)?))?;
     close(scene, tally, &names[1], &back, &centred, &[&input])
@@ -282,8 +338,18 @@ pub(super) fn last_lens(scene: &Scene, tally: &mut Tally) -> Result<()> {
         return Ok(());
     }
     let last = format!("blocks.{}.hook_resid_post", scene.net.facts().layers.len() - 1);
-    let Some([stream]) = scene.seen.all([&last]) else { return Ok(()) };
-    let form = if scene.seen.way == Way::Differentiable { Form::Differentiable } else { Form::Inference };
+    let Some([stream]) = scene.seen.all([&last]) else {
+        return Ok(());
+    };
+    let form = if scene.seen.way == Way::Differentiable {
+        Form::Differentiable
+    } else {
+        Form::Inference
+    };
     let expected = each([stream], |[x]| scene.net.lens(x, form))?;
-    close(scene, tally, "logits", &scene.seen.output, &expected, &[])
+    close(scene, tally, "logits", &scene.seen.output, &expected, &[])?;
+    let Some([recorded]) = scene.seen.all(["logits"]) else {
+        return Ok(());
+    };
+    close(scene, tally, "logits", recorded, &expected, &[])
 }

@@ -1,10 +1,10 @@
 //! What must hold in every decoder: one table, one small function per line of it (in [`super::identities`] where it
 //! relates sites of one run).
 
+use super::Place;
 use super::compare::{Difference, Equality, compare, magnitude, relative, values};
 use super::identities as identity;
 use super::runs::{Group, Seen, Way};
-use super::Place;
 use crate::Result;
 use crate::hook::Axis;
 use crate::models::{Decoder, Network};
@@ -16,7 +16,14 @@ pub const ROUNDING: f64 = 1e-5;
 pub const EXACT: f64 = 0.0;
 
 /// Sites are related within one run, or two runs are compared.
-const RUNS: &[Way] = &[Way::Alone, Way::Left, Way::Right, Way::Cached, Way::CachedBatch, Way::Differentiable];
+const RUNS: &[Way] = &[
+    Way::Alone,
+    Way::Left,
+    Way::Right,
+    Way::Cached,
+    Way::CachedBatch,
+    Way::Differentiable,
+];
 
 /// One line of the table.
 pub(super) struct Invariant {
@@ -167,7 +174,12 @@ pub(super) struct Scene<'a> {
 impl Scene<'_> {
     /// The place of a difference at a site.
     pub fn place(&self, site: &str, text: usize, position: usize) -> Place {
-        Place { site: site.to_string(), text, position, run: self.seen.way.name().to_string() }
+        Place {
+            site: site.to_string(),
+            text,
+            position,
+            run: self.seen.way.name().to_string(),
+        }
     }
 
     /// The axis of a site that counts positions.
@@ -196,14 +208,23 @@ impl Tally {
         self.compared += found.compared;
         let relative = relative(found.absolute, magnitude);
         let place = found.text.map(|text| scene.place(site, text, found.position));
-        self.error(found.absolute, if relative.is_nan() { f64::INFINITY } else { relative }, place);
+        self.error(
+            found.absolute,
+            if relative.is_nan() { f64::INFINITY } else { relative },
+            place,
+        );
     }
 
     /// Takes one error.
     pub fn error(&mut self, absolute: f64, relative: f64, place: Option<Place>) {
         let first = self.place.is_none() && absolute > 0.0;
         if relative > self.relative || first {
-            *self = Self { absolute, relative, place, ..std::mem::take(self) };
+            *self = Self {
+                absolute,
+                relative,
+                place,
+                ..std::mem::take(self)
+            };
         }
     }
 
@@ -228,7 +249,9 @@ fn sites_visited(scene: &Scene, tally: &mut Tally) -> Result<()> {
 fn finite_values(scene: &Scene, tally: &mut Tally) -> Result<()> {
     for id in &scene.group.sites {
         let site = scene.net.sites().get(*id);
-        let Some(tensors) = scene.seen.sites.get(&site.name) else { continue };
+        let Some(tensors) = scene.seen.sites.get(&site.name) else {
+            continue;
+        };
         // Hidden keys have the score -inf.
         let hidden = |v: f32| site.name.ends_with("hook_attn_scores") && v == f32::NEG_INFINITY;
         for (text, tensor) in tensors.iter().enumerate() {
@@ -269,11 +292,29 @@ fn same_values(scene: &Scene, tally: &mut Tally) -> Result<()> {
 /// Every site against the same text alone.
 fn same(scene: &Scene, tally: &mut Tally, equality: Equality) -> Result<()> {
     for (site, got) in &scene.seen.sites {
-        let Some(expected) = scene.alone.sites.get(site) else { continue };
+        let Some(expected) = scene.alone.sites.get(site) else {
+            continue;
+        };
         let found = compare(got, expected, scene.positions(site), equality)?;
-        tally.take(scene, site, &found, found.magnitude);
+        let magnitude = found.magnitude.max(source_magnitude(scene, site)?);
+        tally.take(scene, site, &found, magnitude);
     }
     let found = compare(&scene.seen.output, &scene.alone.output, 1, equality)?;
     tally.take(scene, "logits", &found, magnitude(&scene.alone.output)?);
     Ok(())
+}
+
+/// The size of the numbers whose rounding a site carries where that is not its own: weights of attention shift by as
+/// much as the scores do (dp = p (ds - sum p ds)), and a mean of values rounds as the values.
+fn source_magnitude(scene: &Scene, site: &str) -> Result<f64> {
+    for (end, source) in [
+        ("attn.hook_pattern", "attn.hook_attn_scores"),
+        ("attn.hook_z", "attn.hook_v"),
+    ] {
+        let source = site.strip_suffix(end).map(|block| format!("{block}{source}"));
+        if let Some(tensors) = source.and_then(|source| scene.alone.sites.get(&source)) {
+            return magnitude(tensors);
+        }
+    }
+    Ok(0.0)
 }

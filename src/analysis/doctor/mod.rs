@@ -17,6 +17,8 @@
 pub mod compare;
 mod identities;
 mod invariants;
+#[cfg(test)]
+mod planted;
 pub mod probe;
 pub mod reference;
 mod report;
@@ -64,6 +66,8 @@ pub struct Examination {
     pub lengths: Vec<usize>,
     /// Seed of the random tokens; `None` if the caller gave the texts.
     pub seed: Option<u64>,
+    /// What a reader of the findings should know.
+    pub notes: Vec<String>,
     /// One entry per invariant, always in the same order.
     pub findings: Vec<Finding>,
 }
@@ -129,29 +133,68 @@ pub struct Place {
 pub fn doctor(net: &Decoder, texts: &[Vec<u32>], options: &Options) -> Result<Examination> {
     let facts = net.facts();
     let random = texts.is_empty();
-    let texts = if random { probe::texts(facts, options.seed, options.tokens) } else { texts.to_vec() };
+    let texts = if random {
+        probe::texts(facts, options.seed, options.tokens)
+    } else {
+        texts.to_vec()
+    };
     let longest = texts.iter().map(Vec::len).max().unwrap_or(0);
     if texts.iter().any(Vec::is_empty) {
-        return Err(Error::invalid("a text to examine the network on has no tokens", "give at least one token per text"));
+        return Err(Error::invalid(
+            "a text to examine the network on has no tokens",
+            "give at least one token per text",
+        ));
     }
     let steady = match probe::steady_length(facts, longest)? {
-        Some(length) => texts.iter().map(|text| text[..text.len().min(length)].to_vec()).collect(),
+        Some(length) => texts
+            .iter()
+            .map(|text| text[..text.len().min(length)].to_vec())
+            .collect(),
         None => texts.clone(),
     };
+    let mut notes = Vec::new();
+    if steady != texts {
+        let kept = steady.iter().map(Vec::len).max().unwrap_or(0);
+        notes.push(format!(
+            "Rotary frequencies change with the length of the text; cached runs are compared on the first {kept} tokens, \
+             where they do not."
+        ));
+    }
     let mut tallies = vec![Tally::default(); TABLE.len()];
     for group in groups(net, &texts)? {
         let alone = observe(net, Way::Alone, &texts, &group)?;
-        let steady_alone = if steady == texts { alone.clone() } else { observe(net, Way::Alone, &steady, &group)? };
+        let steady_alone = if steady == texts {
+            alone.clone()
+        } else {
+            observe(net, Way::Alone, &steady, &group)?
+        };
         for way in Way::ALL {
             tracing::debug!(layers = ?group.layers, run = way.name(), "examining");
-            let (texts, alone) = if way.cached() { (&steady, &steady_alone) } else { (&texts, &alone) };
-            let asked = TABLE.iter().zip(&mut tallies).filter(|(invariant, _)| invariant.on.contains(&way));
+            let (texts, alone) = if way.cached() {
+                (&steady, &steady_alone)
+            } else {
+                (&texts, &alone)
+            };
+            let asked = TABLE
+                .iter()
+                .zip(&mut tallies)
+                .filter(|(invariant, _)| invariant.on.contains(&way));
             if way.cached() && texts.iter().all(|text| text.len() == 1) {
                 asked.for_each(|(_, tally)| tally.skipped = Some(one_token(longest).to_string()));
                 continue;
             }
-            let seen = if way == Way::Alone { alone.clone() } else { observe(net, way, texts, &group)? };
-            let scene = Scene { net, texts, group: &group, seen: &seen, alone };
+            let seen = if way == Way::Alone {
+                alone.clone()
+            } else {
+                observe(net, way, texts, &group)?
+            };
+            let scene = Scene {
+                net,
+                texts,
+                group: &group,
+                seen: &seen,
+                alone,
+            };
             for (invariant, tally) in asked {
                 (invariant.check)(&scene, tally)?;
             }
@@ -163,7 +206,12 @@ pub fn doctor(net: &Decoder, texts: &[Vec<u32>], options: &Options) -> Result<Ex
         parameters: net.parameters().iter().map(|(_, p)| p.elem_count() as u64).sum(),
         lengths: texts.iter().map(Vec::len).collect(),
         seed: random.then_some(options.seed),
-        findings: TABLE.iter().zip(tallies).map(|(invariant, tally)| finding(invariant, tally)).collect(),
+        notes,
+        findings: TABLE
+            .iter()
+            .zip(tallies)
+            .map(|(invariant, tally)| finding(invariant, tally))
+            .collect(),
     })
 }
 
@@ -176,13 +224,17 @@ fn one_token(longest: usize) -> &'static str {
 }
 
 fn finding(invariant: &invariants::Invariant, tally: Tally) -> Finding {
-    let failed = tally.problem.is_some() || !(tally.relative <= invariant.tolerance);
+    let failed = tally.problem.is_some() || tally.relative > invariant.tolerance;
     let verdict = match (failed, tally.compared) {
         (true, _) => Verdict::Failed,
         (false, 0) => Verdict::Skipped,
         (false, _) => Verdict::Passed,
     };
-    let not_asked = || tally.skipped.unwrap_or_else(|| "this architecture has no site that it speaks of".to_string());
+    let not_asked = || {
+        tally
+            .skipped
+            .unwrap_or_else(|| "this architecture has no site that it speaks of".to_string())
+    };
     Finding {
         name: invariant.name.to_string(),
         meaning: invariant.meaning.to_string(),

@@ -9,16 +9,19 @@ impl Report for Examination {
     fn blocks(&self) -> Vec<Block> {
         let texts = match self.seed {
             Some(seed) => format!("random tokens (seed {seed})"),
-            None => "the given tokens".to_string(),
+            None => "tokens, as given".to_string(),
         };
         let mut blocks = vec![
-            Block::heading(format!("doctor: {}, {} layers, {} parameters", self.family, self.layers, self.parameters)),
+            Block::heading(format!(
+                "doctor: {}, {} layers, {} parameters",
+                self.family, self.layers, self.parameters
+            )),
             Block::text(format!(
-                "Examined on {} texts of {} {texts}. Errors are relative to the largest value of their site.",
-                self.lengths.len(),
+                "Examined on texts of {} {texts}. Errors are relative to the largest value of their site.",
                 list(&self.lengths)
             )),
         ];
+        blocks.extend(self.notes.iter().map(Block::text));
         let columns = vec![
             Column::new("check"),
             Column::new("verdict"),
@@ -27,8 +30,16 @@ impl Report for Examination {
             Column::new("tolerance"),
             Column::new("largest at"),
         ];
-        blocks.push(Block::Table(Table { columns, rows: self.findings.iter().map(row).collect() }));
-        let verdicts: Vec<Judged> = self.findings.iter().filter(|f| f.verdict != Verdict::Passed).map(judged).collect();
+        blocks.push(Block::Table(Table {
+            columns,
+            rows: self.findings.iter().map(row).collect(),
+        }));
+        let verdicts: Vec<Judged> = self
+            .findings
+            .iter()
+            .filter(|f| f.verdict != Verdict::Passed)
+            .map(judged)
+            .collect();
         if !verdicts.is_empty() {
             blocks.push(Block::Verdicts { verdicts });
         }
@@ -48,7 +59,13 @@ fn list(lengths: &[usize]) -> String {
 }
 
 fn row(finding: &Finding) -> Vec<Cell> {
-    let measured = |error: f64| if finding.verdict == Verdict::Skipped { Cell::Empty } else { Cell::Error(error) };
+    let measured = |error: f64| {
+        if finding.verdict == Verdict::Skipped {
+            Cell::Empty
+        } else {
+            Cell::Error(error)
+        }
+    };
     vec![
         Cell::text(&finding.name),
         Cell::Verdict(finding.verdict),
@@ -56,7 +73,10 @@ fn row(finding: &Finding) -> Vec<Cell> {
         measured(finding.absolute),
         Cell::Error(finding.tolerance),
         match &finding.place {
-            Some(place) => Cell::text(format!("{}, text {}, position {}", place.site, place.text, place.position)),
+            Some(place) => Cell::text(format!(
+                "{}, text {}, position {}",
+                place.site, place.text, place.position
+            )),
             None => Cell::Empty,
         },
     ]
@@ -74,7 +94,12 @@ fn judged(finding: &Finding) -> Judged {
         figures.push(Figure::new("relative error", Cell::Error(finding.relative)));
         figures.push(Figure::new("tolerance", Cell::Error(finding.tolerance)));
     }
-    Judged { name: finding.name.clone(), verdict: finding.verdict, reason, figures }
+    Judged {
+        name: finding.name.clone(),
+        verdict: finding.verdict,
+        reason,
+        figures,
+    }
 }
 
 impl Report for Comparison {
@@ -122,14 +147,25 @@ impl Report for Comparison {
                 self.tolerance,
                 self.without_reference
             )),
-            Block::Table(Table { columns, rows: kinds.iter().map(row).collect() }),
+            Block::Table(Table {
+                columns,
+                rows: kinds.iter().map(row).collect(),
+            }),
         ];
-        let failed: Vec<Judged> = self.sites.iter().filter(|s| !s.passed).map(|s| differs(s, self.tolerance)).collect();
+        let failed: Vec<Judged> = self
+            .sites
+            .iter()
+            .filter(|s| !s.passed)
+            .map(|s| differs(s, self.tolerance))
+            .collect();
         let count = failed.len();
         if !failed.is_empty() {
             blocks.push(Block::Verdicts { verdicts: failed });
         }
-        blocks.push(Block::text(format!("{} passed, {count} failed.", self.sites.len() - count)));
+        blocks.push(Block::text(format!(
+            "{} passed, {count} failed.",
+            self.sites.len() - count
+        )));
         blocks
     }
 }
