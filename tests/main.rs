@@ -1,6 +1,8 @@
 //! The integration tests, in one binary so that they link once.
 
+mod doctor;
 mod goldens;
 mod reduce;
+mod report;
 mod selector;
 mod store;

@@ -145,6 +145,11 @@ impl Attention {
         })
     }
 
+    /// `[h d] -> [d_model]`.
+    pub fn output(&self) -> &Linear {
+        &self.out
+    }
+
     /// What the heads read when their inputs were edited apart: `[b, t, head, d_model]` each.
     fn inputs(&self, stream: &Tensor, tap: &mut Tap) -> Result<[Option<Tensor>; 3]> {
         let (h, kv, _) = self.heads;

@@ -12,6 +12,7 @@ use super::sites::{self, NormSites, find};
 use crate::Result;
 use crate::hook::{SiteId, SiteTable, Tap};
 use crate::models::State;
+use crate::nn::Linear;
 
 #[derive(Clone, Debug)]
 struct Sites {
@@ -67,6 +68,14 @@ impl Block {
                 resid_post: site("hook_resid_post"),
             },
         })
+    }
+
+    pub fn attention_output(&self) -> &Linear {
+        self.attn.output()
+    }
+
+    pub fn mlp_output(&self) -> &Linear {
+        self.mlp.output()
     }
 
     /// `[b, t, d] -> [b, t, d]`.

@@ -102,6 +102,11 @@ impl Placement {
     pub fn parallel(self) -> bool {
         matches!(self, Self::ParallelOneNorm | Self::ParallelTwoNorms)
     }
+
+    /// Contributions are normed before they are added.
+    pub fn norms_contributions(self) -> bool {
+        matches!(self, Self::Post | Self::PrePost)
+    }
 }
 
 /// How queries, keys and values are stored.

@@ -73,6 +73,11 @@ impl Mlp {
         })
     }
 
+    /// `[m] -> [d]`.
+    pub fn output(&self) -> &Linear {
+        &self.down
+    }
+
     /// `[b, t, d] -> [b, t, d]`, the module's raw output.
     pub fn forward(&self, x: &Tensor, tap: &mut Tap) -> Result<Tensor> {
         let form = tap.form();

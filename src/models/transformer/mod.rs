@@ -124,6 +124,16 @@ impl Decoder {
         &self.facts
     }
 
+    /// Attention's output projection in a layer: `hook_z`, heads joined, to `attn.hook_out`.
+    pub fn attention_output(&self, layer: usize) -> Option<&Linear> {
+        self.blocks.get(layer).map(Block::attention_output)
+    }
+
+    /// The MLP's output projection in a layer: `mlp.hook_post` to `mlp.hook_out`.
+    pub fn mlp_output(&self, layer: usize) -> Option<&Linear> {
+        self.blocks.get(layer).map(Block::mlp_output)
+    }
+
     /// Checks ids and lengths before any work is done.
     fn check(&self, tokens: &Tokens, longest: u32) -> Result<()> {
         if let Some(at) = tokens

@@ -75,7 +75,7 @@ pub(super) fn has_ln2(f: &Facts, _: usize) -> bool {
 
 /// Contributions are normed before they are added.
 pub(super) fn has_post(f: &Facts, _: usize) -> bool {
-    matches!(f.placement, Placement::Post | Placement::PrePost)
+    f.placement.norms_contributions()
 }
 
 fn has_mid(f: &Facts, _: usize) -> bool {

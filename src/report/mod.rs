@@ -1,0 +1,216 @@
+//! Reports: what a result looks like, as blocks of text, tables and verdicts. Knows no method.
+//!
+//! A result offers [`Report::blocks`]; everything that shows results draws blocks: [`terminal::render`] for people,
+//! [`json::render`] for machines.
+//!
+//! ```
+//! use optrode::report::{Block, Better, Cell, Column, Table, terminal};
+//! let table = Table {
+//!     columns: vec![Column::new("site"), Column::new("largest error").better(Better::Less)],
+//!     rows: vec![vec![Cell::text("logits"), Cell::Error(3.1e-7)]],
+//! };
+//! let text = terminal::render(&[Block::Table(table)], &terminal::Style::plain(80));
+//! assert!(text.contains("3.1e-7"));
+//! ```
+
+pub mod json;
+pub mod number;
+pub mod terminal;
+
+use serde::{Deserialize, Serialize};
+
+/// Something that can be shown.
+pub trait Report {
+    /// Its content, in reading order.
+    fn blocks(&self) -> Vec<Block>;
+}
+
+/// One piece of a report.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "block", rename_all = "snake_case")]
+pub enum Block {
+    /// A title.
+    Heading {
+        /// The words.
+        text: String,
+    },
+    /// A paragraph.
+    Text {
+        /// The words.
+        text: String,
+    },
+    /// Rows of typed cells.
+    Table(Table),
+    /// What was expected, and whether it held.
+    Verdicts {
+        /// One entry per expectation.
+        verdicts: Vec<Judged>,
+    },
+}
+
+impl Block {
+    /// A title.
+    pub fn heading(text: impl Into<String>) -> Self {
+        Self::Heading { text: text.into() }
+    }
+
+    /// A paragraph.
+    pub fn text(text: impl Into<String>) -> Self {
+        Self::Text { text: text.into() }
+    }
+}
+
+/// A table. Every row has one cell per column.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Table {
+    /// What the columns hold.
+    pub columns: Vec<Column>,
+    /// The cells, row after row.
+    pub rows: Vec<Vec<Cell>>,
+}
+
+/// The head of a column.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Column {
+    /// What it holds.
+    pub name: String,
+    /// Which way is better; `None` where neither is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub better: Option<Better>,
+}
+
+impl Column {
+    /// A column in which no way is better.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            better: None,
+        }
+    }
+
+    /// The same column with a better way.
+    pub fn better(mut self, better: Better) -> Self {
+        self.better = Some(better);
+        self
+    }
+}
+
+/// Which way is better.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Better {
+    /// Small values.
+    Less,
+    /// Large values.
+    More,
+}
+
+/// One value of a table.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cell {
+    /// Nothing was measured.
+    Empty,
+    /// Words.
+    Text(String),
+    /// A count.
+    Integer(i64),
+    /// A number, shown with this many digits after the point.
+    Number {
+        /// The value.
+        #[serde(with = "number")]
+        value: f64,
+        /// Digits after the point.
+        digits: u8,
+    },
+    /// An error or a tolerance, shown in scientific form.
+    Error(#[serde(with = "number")] f64),
+    /// Whether an expectation held.
+    Verdict(Verdict),
+}
+
+impl Cell {
+    /// Words.
+    pub fn text(text: impl Into<String>) -> Self {
+        Self::Text(text.into())
+    }
+
+    /// A count; beyond the range of `i64`, its largest value.
+    pub fn count(n: impl TryInto<i64>) -> Self {
+        Self::Integer(n.try_into().unwrap_or(i64::MAX))
+    }
+
+    /// Whether it is aligned to the right.
+    fn is_number(&self) -> bool {
+        matches!(self, Self::Integer(_) | Self::Number { .. } | Self::Error(_))
+    }
+}
+
+impl std::fmt::Display for Cell {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        match self {
+            Self::Empty => f.write_str("-"),
+            Self::Text(text) => f.write_str(text),
+            Self::Integer(n) => write!(f, "{n}"),
+            Self::Number { value, digits } => write!(f, "{value:.*}", usize::from(*digits)),
+            Self::Error(0.0) => f.write_str("0"),
+            Self::Error(value) => write!(f, "{value:.1e}"),
+            Self::Verdict(verdict) => f.write_str(verdict.word()),
+        }
+    }
+}
+
+/// Whether an expectation held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// It held.
+    Passed,
+    /// It did not.
+    Failed,
+    /// It could not be asked.
+    Skipped,
+}
+
+impl Verdict {
+    /// The word for people.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Passed => "passed",
+            Self::Failed => "FAILED",
+            Self::Skipped => "skipped",
+        }
+    }
+}
+
+/// An expectation with its verdict.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Judged {
+    /// What was expected.
+    pub name: String,
+    /// Whether it held.
+    pub verdict: Verdict,
+    /// Why it failed or was skipped; may be empty.
+    pub reason: String,
+    /// The numbers behind the verdict.
+    pub figures: Vec<Figure>,
+}
+
+/// A named number.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Figure {
+    /// What it is.
+    pub name: String,
+    /// Its value.
+    pub value: Cell,
+}
+
+impl Figure {
+    /// A named number.
+    pub fn new(name: impl Into<String>, value: Cell) -> Self {
+        Self {
+            name: name.into(),
+            value,
+        }
+    }
+}
