@@ -4,6 +4,7 @@
 //! 1 an expectation failed, 2 the request was wrong.
 
 mod common;
+mod doctor;
 mod generate;
 mod hub;
 mod record;
@@ -29,6 +30,8 @@ enum Command {
     Generate(generate::Args),
     /// Run texts and save activations to a file.
     Record(record::Args),
+    /// Prove a checkpoint on this machine: a table of invariants with their largest errors.
+    Doctor(doctor::Args),
     /// Find models on the Hub and in its cache.
     Hub(hub::Args),
 }
@@ -48,6 +51,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Sites(args) => sites::run(&args),
         Command::Generate(args) => generate::run(&args),
         Command::Record(args) => record::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
         Command::Hub(args) => hub::run(&args),
     }
 }
