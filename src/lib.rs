@@ -4,5 +4,6 @@
 
 pub mod error;
 pub mod hook;
+pub mod nn;
 
 pub use error::{Error, Result};

@@ -1,0 +1,115 @@
+//! Linear map: y = x W^T + b (PyTorch's layout) or y = x W + b (GPT-2's `Conv1D`).
+//!
+//! Weights may be stored as bf16 or f16 while activations are f32: the product is then taken in f32. Candle's CPU
+//! refuses bf16 products, and its products with few rows run far below memory bandwidth. The inference form therefore
+//! reads each weight once, in its stored type, when there are few rows (decoding).
+
+use super::Form;
+use super::kernel::{self, View};
+use crate::{Error, Result};
+use candle_core::{D, DType, Tensor};
+
+/// Rows of input up to which the inference form takes inner products instead of a matrix product.
+const FEW_ROWS: usize = 4;
+
+/// How a weight matrix lies in memory.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Layout {
+    /// PyTorch's `Linear`: `[out, in]`.
+    OutIn,
+    /// GPT-2's `Conv1D`: `[in, out]`.
+    InOut,
+}
+
+/// A linear map with an optional bias.
+#[derive(Clone, Debug)]
+pub struct Linear {
+    /// The weight, `[out, in]` or `[in, out]`, in any float type.
+    pub weight: Tensor,
+    /// The bias, `[out]`.
+    pub bias: Option<Tensor>,
+    /// Which of the two the weight is.
+    pub layout: Layout,
+}
+
+impl Linear {
+    /// The number of inputs and outputs.
+    pub fn sizes(&self) -> Result<(usize, usize)> {
+        let (first, second) = self.weight.dims2()?;
+        Ok(match self.layout {
+            Layout::OutIn => (second, first),
+            Layout::InOut => (first, second),
+        })
+    }
+
+    /// The map of `x` `[.., in]`: `[.., out]` in the float type of `x`.
+    pub fn forward(&self, x: &Tensor, form: Form) -> Result<Tensor> {
+        let (inputs, outputs) = self.sizes()?;
+        let mut shape = x.dims().to_vec();
+        match shape.last_mut() {
+            Some(last) if *last == inputs => *last = outputs,
+            _ => {
+                return Err(Error::invalid(
+                    format!("a linear map expected [.., {inputs}] and got {:?}", x.dims()),
+                    "check the sizes in the configuration against the weights",
+                ));
+            }
+        }
+        let x = x.reshape(((), inputs))?; // [n, in]
+        let y = if self.few_rows(&x, form)? {
+            self.inner_products(&x, inputs, outputs)?
+        } else {
+            let w = self.weight.to_dtype(x.dtype())?;
+            let w = if self.layout == Layout::OutIn { w.t()? } else { w };
+            x.matmul(&w)?
+        }; // [n, out]
+        let y = match &self.bias {
+            Some(bias) => y.broadcast_add(&bias.to_dtype(y.dtype())?)?,
+            None => y,
+        };
+        Ok(y.reshape(shape)?)
+    }
+
+    fn few_rows(&self, x: &Tensor, form: Form) -> Result<bool> {
+        Ok(kernel::applies(form, x)
+            && self.layout == Layout::OutIn
+            && matches!(self.weight.dtype(), DType::F32 | DType::BF16)
+            && self.weight.device().is_cpu()
+            && self.weight.is_contiguous()
+            && x.dim(0)? <= FEW_ROWS)
+    }
+
+    /// `[n, in] -> [n, out]`, one pass over the weight.
+    fn inner_products(&self, x: &Tensor, inputs: usize, outputs: usize) -> Result<Tensor> {
+        let n = x.dim(D::Minus2)?;
+        let x = x.contiguous()?;
+        let (vx, vw) = (View::new(&x), View::new(&self.weight));
+        let xs = &vx.f32()?[..n * inputs];
+        let mut by_output = vec![0f32; outputs * n]; // [out, n]
+        if self.weight.dtype() == DType::BF16 {
+            let w = vw.bf16()?;
+            kernel::fill_rows(&mut by_output, n, n * inputs, |o, y| {
+                let w = &w[o * inputs..(o + 1) * inputs];
+                for (y, x) in y.iter_mut().zip(xs.chunks_exact(inputs)) {
+                    *y = kernel::dot_bf16(x, w);
+                }
+            });
+        } else {
+            let w = vw.f32()?;
+            kernel::fill_rows(&mut by_output, n, n * inputs, |o, y| {
+                let w = &w[o * inputs..(o + 1) * inputs];
+                for (y, x) in y.iter_mut().zip(xs.chunks_exact(inputs)) {
+                    *y = kernel::dot(x, w);
+                }
+            });
+        }
+        let y = if n == 1 {
+            Tensor::from_vec(by_output, (1, outputs), x.device())?
+        } else {
+            Tensor::from_vec(by_output, (outputs, n), x.device())?
+                .t()?
+                .contiguous()?
+        };
+        Ok(y) // [n, out]
+    }
+}

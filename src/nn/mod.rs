@@ -1,0 +1,50 @@
+//! Layers shared by networks, each in two forms of one arithmetic.
+//!
+//! - *Differentiable*: composed Candle operations that all have a backward pass, on any device and float type.
+//!   Candle's own fused softmax, norms and rotary embedding cut the gradient without a word and are not used.
+//! - *Inference*: plain kernels that write fresh tensors and leave no graph. They run on f32 tensors of the CPU;
+//!   anything else takes the composed operations.
+//!
+//! The two agree to 1e-6 of a tensor's scale. A kernel computes every element in a fixed order, so its bits depend
+//! neither on the number of threads nor on which optional outputs were asked for.
+//!
+//! ```
+//! use candle_core::{Device, Tensor};
+//! use optrode::nn::{Activation, Form};
+//! let x = Tensor::new(&[-1f32, 0., 2.], &Device::Cpu)?;
+//! let y = Activation::from_hf("relu")?.forward(&x, Form::Inference)?;
+//! assert_eq!(y.to_vec1::<f32>()?, [0., 0., 2.]);
+//! # Ok::<(), optrode::Error>(())
+//! ```
+
+mod activation;
+mod alibi;
+mod attention;
+mod embedding;
+mod kernel;
+mod linear;
+mod mask;
+mod norm;
+mod rope;
+mod rope_scaling;
+mod softmax;
+
+pub use activation::Activation;
+pub use alibi::{Alibi, AlibiRounding};
+pub use attention::{mix, scores};
+pub use embedding::Embedding;
+pub use linear::{Layout, Linear};
+pub use mask::{AttentionMask, CausalMask};
+pub use norm::{Norm, NormKind, NormOut, Want};
+pub use rope::{Rope, RopeTables};
+pub use rope_scaling::RopeScaling;
+pub use softmax::{Pattern, ScoreRule, masked, pattern, softcap, softmax};
+
+/// Which of the two forms a forward pass uses.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Form {
+    /// Composed operations with a backward pass, for training and gradients.
+    Differentiable,
+    /// Kernels without a graph, for everything else.
+    Inference,
+}

@@ -1,0 +1,3 @@
+//! All integration tests, in one binary: they use the public API only.
+
+mod nn;
