@@ -68,13 +68,13 @@ fn matches_pytorch() {
         let y = plain(NormKind::Layer, 1e-5).forward(&x, form).unwrap();
         assert_close(
             &y,
-            &Tensor::new(&[-1.069_042_1f32, -0.267_260_5, 1.336_302_6], &Device::Cpu).unwrap(),
+            &Tensor::new(&[-1.069_042_1f64, -0.267_260_5, 1.336_302_6], &Device::Cpu).unwrap(),
             1e-6,
         );
         let y = plain(NormKind::Rms, 1e-6).forward(&x, form).unwrap();
         assert_close(
             &y,
-            &Tensor::new(&[0.377_964_4f32, 0.755_928_87, 1.511_857_7], &Device::Cpu).unwrap(),
+            &Tensor::new(&[0.377_964_4f64, 0.755_928_87, 1.511_857_7], &Device::Cpu).unwrap(),
             1e-6,
         );
     }

@@ -67,7 +67,7 @@ fn frequencies_are_hugging_faces() {
         0.000_25,
         7.905_694_7e-5,
     ];
-    let cases: [(RopeScaling, f64, usize, [f32; 8]); 10] = [
+    let cases: [(RopeScaling, f64, usize, [f64; 8]); 10] = [
         (RopeScaling::None, 1e4, 9, plain),
         (RopeScaling::Linear { factor: 4.0 }, 1e4, 9, plain.map(|f| f / 4.0)),
         (dynamic.clone(), 1e4, 40, plain),
@@ -166,7 +166,10 @@ fn frequencies_are_hugging_faces() {
     for (scaling, theta, length, expected) in cases {
         let got = rope(16, theta, scaling.clone(), false).inv_freq(length).unwrap();
         for (got, expected) in got.iter().zip(expected) {
-            assert!((got / expected - 1.0).abs() < 2.5e-7, "{scaling:?}: {got} {expected}");
+            assert!(
+                (f64::from(*got) / expected - 1.0).abs() < 2.5e-7,
+                "{scaling:?}: {got} {expected}"
+            );
         }
         assert_eq!(got.len(), 8);
     }
@@ -178,7 +181,10 @@ fn frequencies_are_hugging_faces() {
         (RopeScaling::Linear { factor: 4.0 }, 1.0),
     ];
     for (scaling, expected) in factors {
-        assert!((scaling.attention_factor() - expected).abs() < 2e-7f32, "{scaling:?}");
+        assert!(
+            (f64::from(scaling.attention_factor()) - expected).abs() < 2e-7f64,
+            "{scaling:?}"
+        );
     }
 }
 
