@@ -2,6 +2,7 @@
 
 mod doctor;
 mod goldens;
+mod nn;
 mod reduce;
 mod report;
 mod selector;

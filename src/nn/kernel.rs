@@ -130,7 +130,7 @@ pub fn exp(x: f32) -> f32 {
     let n = shifted - MAGIC;
     let r = (x - n * 0.693_359_4) - n * -2.121_944_4e-4; // ln 2 in two parts
     let mut p = 1.987_569_1e-4;
-    for c in [1.398_2e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 5.000_000_1e-1] {
+    for c in [1.398_2e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5] {
         p = p * r + c;
     }
     let y = (p * r * r + r + 1.0) * f32::from_bits(shifted.to_bits().wrapping_add(127) << 23);
@@ -143,7 +143,7 @@ pub fn exp(x: f32) -> f32 {
 pub fn tanh(x: f32) -> f32 {
     let s = x * x;
     let mut p = -5.704_988_7e-3;
-    for c in [2.063_908_9e-2, -5.373_971_6e-2, 1.333_144_2e-1, -3.333_328_2e-1] {
+    for c in [2.063_909e-2, -5.373_971_6e-2, 1.333_144_2e-1, -3.333_328e-1] {
         p = p * s + c;
     }
     let small = p * s * x + x;
@@ -161,7 +161,7 @@ pub fn erf(x: f32) -> f32 {
         -2.676_813_5e-2,
         1.128_199_25e-1,
         -3.761_253_4e-1,
-        1.283_791_66e-1,
+        1.283_791_7e-1,
     ] {
         p = p * s + c;
     }
@@ -172,7 +172,7 @@ pub fn erf(x: f32) -> f32 {
         -3.883_964_4e-3,
         2.425_462_2e-2,
         -1.067_778_8e-1,
-        -6.348_466_9e-1,
+        -6.348_467e-1,
         -1.287_175_1e-1,
     ] {
         q = q * t + c;
@@ -244,7 +244,7 @@ wide! {
         }
     }
 
-    /// out = ((x - mean) * inverse scale) * weight + bias.
+    /// out = (x - mean) * inverse, where inverse is 1 / scale.
     pub fn normalize(out: &mut [f32], x: &[f32], mean: f32, inverse: f32) {
         for (o, &x) in out.iter_mut().zip(x) {
             *o = (x - mean) * inverse;

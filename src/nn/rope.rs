@@ -35,7 +35,7 @@ pub struct RopeTables {
 impl Rope {
     /// The inverse frequencies `[dim / 2]` for a sequence of `seq_len` tokens (the largest position plus 1).
     pub fn inv_freq(&self, seq_len: usize) -> Result<Vec<f32>> {
-        if self.dim == 0 || self.dim % 2 != 0 {
+        if self.dim == 0 || !self.dim.is_multiple_of(2) {
             return Err(Error::invalid(
                 format!("a rotary embedding rotates pairs and got {} dimensions", self.dim),
                 "check the head size and the rotary fraction in the configuration",
