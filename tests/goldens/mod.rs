@@ -1,43 +1,13 @@
 //! Every golden network against the activations that Hugging Face computed (fixtures/make_goldens.py).
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-
 use candle_core::{Device, Tensor};
 use optrode::hook::{Pass, Record, Registry};
-use optrode::models::{Decoder, Input, Network, Tokens, execute::observe};
+use optrode::models::{Input, Tokens, execute::observe};
+
+use crate::common::{folders, load, rows};
 
 /// Largest absolute difference that a site may have (the issue asks for this in f32).
 const TOLERANCE: f32 = 5e-5;
-
-pub fn folders() -> Vec<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/goldens");
-    let mut folders: Vec<PathBuf> = std::fs::read_dir(root)
-        .unwrap()
-        .map(|e| e.unwrap().path())
-        .filter(|p| p.is_dir())
-        .collect();
-    folders.sort();
-    folders
-}
-
-pub fn load(folder: &Path) -> Decoder {
-    let config: serde_json::Value =
-        serde_json::from_slice(&std::fs::read(folder.join("config.json")).unwrap()).unwrap();
-    let weights: BTreeMap<String, Tensor> =
-        candle_core::safetensors::load(folder.join("model.safetensors"), &Device::Cpu)
-            .unwrap()
-            .into_iter()
-            .collect();
-    Decoder::new(config.as_object().unwrap(), &weights).unwrap_or_else(|e| panic!("{}: {e}", folder.display()))
-}
-
-pub fn rows(ids: &Tensor) -> Vec<Vec<u32>> {
-    ids.to_dtype(candle_core::DType::U32)
-        .unwrap()
-        .to_vec2::<u32>()
-        .unwrap()
-}
 
 #[test]
 fn every_site_of_every_golden_equals_hugging_face() {
@@ -90,7 +60,6 @@ fn every_site_of_every_golden_equals_hugging_face() {
             for (error, site) in worst.iter().filter(|(e, _)| !(*e <= TOLERANCE)) {
                 failures.push(format!("{name} {case}: {site} differs by {error:.1e}"));
             }
-            let _ = net.sites();
         }
     }
     assert!(failures.is_empty(), "{}\n{} failures", failures[..failures.len().min(60)].join("\n"), failures.len());
