@@ -131,17 +131,20 @@ impl Attention {
         })
     }
 
-    /// What the heads read when their inputs were edited apart: `[b, t, head, d_model]` each.
-    fn inputs(&self, stream: &Tensor, tap: &mut Tap) -> Result<[Option<Tensor>; 3]> {
+    /// What the heads of a role read of the stream: `[b, t, head, d_model]`.
+    fn spread(&self, stream: &Tensor, role: Role) -> Result<Tensor> {
         let (h, kv, _) = self.heads;
-        let spread = |heads: usize| -> Result<Tensor> {
-            let (b, t, d) = stream.dims3()?;
-            Ok(stream.unsqueeze(2)?.broadcast_as((b, t, heads, d))?.contiguous()?)
-        };
+        let heads = if role == Role::Query { h } else { kv };
+        let (b, t, d) = stream.dims3()?;
+        Ok(stream.unsqueeze(2)?.broadcast_as((b, t, heads, d))?.contiguous()?)
+    }
+
+    /// What the heads read when their inputs may have changed apart: `[b, t, head, d_model]` each.
+    fn inputs(&self, stream: &Tensor, tap: &mut Tap) -> Result<[Option<Tensor>; 3]> {
         Ok([
-            tap.at_with(self.site.q_input, || spread(h))?,
-            tap.at_with(self.site.k_input, || spread(kv))?,
-            tap.at_with(self.site.v_input, || spread(kv))?,
+            tap.at_with(self.site.q_input, || self.spread(stream, Role::Query))?,
+            tap.at_with(self.site.k_input, || self.spread(stream, Role::Key))?,
+            tap.at_with(self.site.v_input, || self.spread(stream, Role::Value))?,
         ])
     }
 
@@ -162,8 +165,13 @@ impl Attention {
         let [mut q, mut k, mut v] = self.qkv.forward(&normed, form)?; // [b, t, h, d], [b, t, kv, d] twice
         for (role, (own, input)) in Role::ALL.into_iter().zip([&mut q, &mut k, &mut v].into_iter().zip(inputs)) {
             if let Some(input) = input {
-                let input = norm.map_or(Ok(input.clone()), |n| n.quiet(&input, form))?;
-                *own = self.qkv.by_head(&input, role)?;
+                // Only the change is added: what the norm's own sites say stays in force, and in the gradient.
+                let read = |x: &Tensor| -> Result<Tensor> {
+                    let normed = norm.map_or(Ok(x.clone()), |n| n.quiet(x, form))?;
+                    self.qkv.by_head(&normed, role)
+                };
+                let change = (read(&input)? - read(&self.spread(stream, role)?)?)?;
+                *own = (&*own + change)?;
             }
         }
         if let Some(limit) = self.facts.clip {
