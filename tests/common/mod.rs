@@ -45,7 +45,11 @@ pub fn goldens() -> impl Iterator<Item = (String, Decoder)> {
 }
 
 pub fn golden(name: &str) -> Decoder {
-    load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/goldens").join(name))
+    load(
+        &Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("fixtures/goldens")
+            .join(name),
+    )
 }
 
 /// True where the rotary frequencies depend on the length of the text.
@@ -156,7 +160,9 @@ pub fn see(net: &Decoder, tokens: &Tokens, pass: &Pass) -> Seen {
 
 pub fn see_with(net: &Decoder, tokens: &Tokens, mut plan: Plan) -> Seen {
     let input = Input::Tokens(tokens.clone());
-    let logits = net.forward(&input, &mut State::none(), &mut Tap::new(&mut plan)).unwrap();
+    let logits = net
+        .forward(&input, &mut State::none(), &mut Tap::new(&mut plan))
+        .unwrap();
     let records = plan.records(net.sites()).unwrap();
     Seen { logits, records }
 }

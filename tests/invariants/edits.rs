@@ -131,10 +131,7 @@ pub fn kinds(net: &Decoder, seed: usize) -> Vec<Kind> {
             "ln2.hook_normalized".into(),
             json!({"op": "clamp", "lower": -0.6, "upper": 0.6}),
         ),
-        (
-            "attn.k_norm.hook_scale".into(),
-            json!({"op": "scale", "factor": 0.8}),
-        ),
+        ("attn.k_norm.hook_scale".into(), json!({"op": "scale", "factor": 0.8})),
         ("attn.hook_rot_q".into(), json!({"op": "noise", "std": 0.2})),
         (
             "mlp.hook_out".into(),

@@ -123,7 +123,11 @@ pub struct Trace {
 /// Runs the calls with one plan; several calls share a cache.
 pub fn trace(net: &Decoder, calls: &[Tokens], pass: &Pass, stored: &BTreeMap<String, Tensor>) -> Trace {
     let mut plan = plan(net, pass, stored);
-    let mut state = if calls.len() > 1 { State::cached() } else { State::none() };
+    let mut state = if calls.len() > 1 {
+        State::cached()
+    } else {
+        State::none()
+    };
     let mut logits = Vec::new();
     let mut columns = vec![Vec::new(); calls[0].rows];
     let mut start = 0;
@@ -164,7 +168,10 @@ impl Trace {
             let tensor = trace.logits.clone();
             trace.row(&Recorded { tensor, axes }, row)
         };
-        let mut worst = (relative(&logits(self, row), &logits(alone, 0)), "the output".to_string());
+        let mut worst = (
+            relative(&logits(self, row), &logits(alone, 0)),
+            "the output".to_string(),
+        );
         for (name, reference) in &alone.records.tensors {
             let error = relative(&self.row(&self.records.tensors[name], row), &alone.row(reference, 0));
             if !(error <= worst.0) {

@@ -84,7 +84,10 @@ fn fingerprint() -> Vec<u8> {
         prompt: rows[0].clone(),
         generated: words(3, 4),
     }];
-    let edits = [edit("blocks.*.attn.hook_z[head=1]", json!({"op": "scale", "factor": 0.3}))];
+    let edits = [edit(
+        "blocks.*.attn.hook_z[head=1]",
+        json!({"op": "scale", "factor": 0.3}),
+    )];
     let calls = Layout::Chunked(Side::Left, 100).calls(&texts);
     keep(&trace(&net, &calls, &pass(&[], &edits), &BTreeMap::new()).logits);
     all
