@@ -287,8 +287,8 @@ impl Editor {
 
     /// The selected part of `x`.
     pub fn narrow(&self, x: &Tensor, site: &Site, call: &Context) -> Result<Tensor> {
-        let indices = self.selected.indices.iter();
-        indices.fold(Ok(x.clone()), |part, (dim, kept)| pick(&part?, *dim, kept, site, call))
+        let mut indices = self.selected.indices.iter();
+        indices.try_fold(x.clone(), |part, (dim, kept)| pick(&part, *dim, kept, site, call))
     }
 
     /// The operation's values, laid out for this call.
@@ -381,8 +381,8 @@ impl Editor {
         // Innermost axis last: each step puts the narrowed axis back into the tensor narrowed by the earlier ones only.
         for i in (0..self.selected.indices.len()).rev() {
             let (dim, kept) = &self.selected.indices[i];
-            let earlier = self.selected.indices[..i].iter();
-            let base = earlier.fold(Ok(x.clone()), |base, (d, k)| pick(&base?, *d, k, site, call))?;
+            let mut earlier = self.selected.indices[..i].iter();
+            let base = earlier.try_fold(x.clone(), |base, (d, k)| pick(&base, *d, k, site, call))?;
             whole = put(&base, &whole, *dim, kept, site, call)?;
         }
         let Some(mask) = self.mask(site, call, scope)? else { return Ok(whole) };

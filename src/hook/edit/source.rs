@@ -28,8 +28,8 @@ pub enum Source {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SourceOf {
-    /// Name of a tensor in the bundle's `tensors.safetensors`. Broadcast from the right; with as many axes as the site,
-    /// or one fewer and a leading axis longer than 1, it is read by position.
+    /// Name of a tensor in the bundle's `tensors.safetensors`. Broadcast from the right; at a site with axes batch and
+    /// pos, with as many axes as the site, or one fewer and a leading axis longer than 1, it is read by position.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tensor: Option<String>,
     /// Name of an earlier pass of the same job; absent for the same pass.

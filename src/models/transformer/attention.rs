@@ -206,7 +206,8 @@ impl Attention {
     /// Rotated queries, and all rotated keys with the cached ones.
     ///
     /// Where the frequencies depend on the length of the text, keys are cached before rotation and turned anew at each
-    /// call; an edit at `hook_rot_k` then lasts for its call only.
+    /// call; an edit at `hook_rot_k` then lasts for its call only, and a token keeps what it was computed with at the
+    /// length that the text had then: a text fed in parts equals one fed at once while the frequencies stay the same.
     fn rotate(&self, q: Tensor, k: Tensor, call: &Call, state: &mut State, tap: &mut Tap) -> Result<(Tensor, Tensor)> {
         let form = tap.form();
         let Some(index) = self.layer.rope else { return Ok((q, remember(state, &self.cache[0], k)?)) };
