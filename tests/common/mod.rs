@@ -44,14 +44,6 @@ pub fn goldens() -> impl Iterator<Item = (String, Decoder)> {
     folders().into_iter().map(move |folder| (named(&folder), load(&folder)))
 }
 
-pub fn golden(name: &str) -> Decoder {
-    load(
-        &Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("fixtures/goldens")
-            .join(name),
-    )
-}
-
 /// True where the rotary frequencies depend on the length of the text.
 pub fn stretches(net: &Decoder) -> bool {
     net.facts().ropes.iter().any(|r| r.scaling.depends_on_length())

@@ -101,7 +101,9 @@ fn doubles(x: &Tensor) -> Vec<f64> {
 
 /// The error of a gradient against a difference, in units of the largest of both, a part of `scale`, and a thousandth.
 fn error(analytic: f64, numeric: f64, scale: f64) -> f64 {
-    (analytic - numeric).abs() / analytic.abs().max(numeric.abs()).max(0.01 * scale).max(1e-3)
+    let unit = analytic.abs().max(numeric.abs()).max(0.01 * scale).max(1e-3);
+    let error = (analytic - numeric).abs() / unit;
+    if error.is_nan() { f64::INFINITY } else { error }
 }
 
 fn variables(weights: &BTreeMap<String, Tensor>) -> BTreeMap<String, Tensor> {

@@ -174,7 +174,7 @@ impl Trace {
         );
         for (name, reference) in &alone.records.tensors {
             let error = relative(&self.row(&self.records.tensors[name], row), &alone.row(reference, 0));
-            if !(error <= worst.0) {
+            if error > worst.0 {
                 worst = (error, name.clone());
             }
         }

@@ -228,7 +228,7 @@ fn an_edited_input_leaves_edits_of_the_norm_in_force() {
     for (name, net) in goldens().filter(|(_, net)| has(net, "blocks.0.ln1.hook_scale")) {
         let scale = edit("blocks.0.ln1.hook_scale", json!({"op": "scale", "factor": 2.0}));
         let same = edit("blocks.0.hook_{q,k,v}_input", json!({"op": "scale", "factor": 1.0}));
-        let one = see(&net, &tokens(), &pass(&[], &[scale.clone()]));
+        let one = see(&net, &tokens(), &pass(&[], std::slice::from_ref(&scale)));
         let both = see(&net, &tokens(), &pass(&[], &[scale, same]));
         assert_eq!(bits(&one.logits), bits(&both.logits), "{name}");
     }

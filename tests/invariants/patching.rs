@@ -126,17 +126,21 @@ fn maps_of_rows_positions_and_heads_name_where_values_come_from() {
         let outcome = patched(&net, [source.clone(), target.clone()], edits, json!([{"site": site}]));
         let got = outcome.pass("patched").unwrap().records.get(site).unwrap().clone();
         let from = see(&net, &source, &pass(&[site], &[]));
+        let vector = |x: &Tensor, row: usize, column: usize, head: usize| {
+            let x = x.narrow(0, row, 1).unwrap().narrow(1, column, 1).unwrap();
+            bits(&x.narrow(2, head, 1).unwrap())
+        };
         for (row, length) in [(0usize, 3usize), (1, 5)] {
-            for position in 0..length {
-                for head in 0..2 {
-                    let at = |x: &Tensor, r: usize, p: usize, h: usize| {
-                        let x = x.narrow(0, r, 1).unwrap().narrow(1, p, 1).unwrap();
-                        bits(&x.narrow(2, h, 1).unwrap())
-                    };
-                    let column = 5 - length + position;
-                    let origin = (rows[row] as usize, positions[position] as usize, heads[head] as usize);
-                    let expected = at(from.at(site), origin.0, origin.1, origin.2);
-                    assert_eq!(at(&got, row, column, head), expected, "{name}: {row} {position} {head}");
+            for (position, origin) in positions.iter().take(length).enumerate() {
+                for (head, source_head) in heads.iter().enumerate() {
+                    let expected = vector(
+                        from.at(site),
+                        rows[row] as usize,
+                        *origin as usize,
+                        *source_head as usize,
+                    );
+                    let now = vector(&got, row, 5 - length + position, head);
+                    assert_eq!(now, expected, "{name}: {row} {position} {head}");
                 }
             }
         }
