@@ -1,11 +1,14 @@
 //! Record before, edit in order, record after; and every edit does what arithmetic says.
 
+use std::collections::BTreeMap;
+
 use candle_core::{D, Tensor};
+use optrode::models::transformer::facts::Placement;
 use optrode::models::{Decoder, Network, Side, Tokens};
 use serde_json::json;
 
 use crate::common::{
-    AGREE, Seen, assert_close, batch, bits, edit, floats, goldens, pass, relative, see, see_all, text,
+    AGREE, Seen, assert_close, batch, bits, edit, floats, goldens, pass, plan, relative, see, see_all, see_with, text,
 };
 
 fn tokens() -> Tokens {
@@ -242,11 +245,36 @@ fn an_edited_mlp_input_changes_the_mlp_and_not_the_stream_it_is_added_to() {
         for part in ["hook_resid_pre", "hook_attn_out"] {
             assert_eq!(bits(seen.block(0, part)), bits(plain.block(0, part)), "{name}: {part}");
         }
+        if net.facts().placement != Placement::AfterAdd {
+            let rest = |s: &Seen| (s.block(0, "hook_resid_post") - s.block(0, "hook_mlp_out")).unwrap();
+            assert_close(&rest(&seen), &rest(&plain), AGREE, &name);
+        }
         // With nothing to read the MLP gives every token the same.
         let out = seen.block(0, "mlp.hook_out");
         let first = out.narrow(0, 0, 1).unwrap().narrow(1, 0, 1).unwrap();
         assert_close(out, &first.broadcast_as(out.shape()).unwrap(), AGREE, &name);
         assert!(relative(&seen.logits, &plain.logits) > 1e-4, "{name}");
+    }
+}
+
+#[test]
+fn resampling_gives_each_document_one_example_of_the_set_and_not_all_the_same() {
+    for (name, net) in goldens() {
+        let facts = net.facts();
+        let example = |e: usize| Tensor::full(e as f32, (1, 8, facts.n_heads, facts.d_head), &candle_core::Device::Cpu);
+        let examples: Vec<Tensor> = (0..5).map(|e| example(e).unwrap()).collect();
+        let stored = BTreeMap::from([("set".to_string(), Tensor::cat(&examples, 0).unwrap())]);
+        let site = "blocks.0.attn.hook_z";
+        let op = json!({"op": "resample", "reference": {"tensor": "set"}});
+        let rows: Vec<Vec<u32>> = (0..12).map(|seed| text(seed, 2)).collect();
+        let pass = pass(&[site], &[edit(site, op)]);
+        let seen = see_with(&net, &batch(&rows, Side::Left), plan(&net, &pass, &stored));
+        let all = floats(seen.at(site));
+        let drawn: Vec<f32> = all.chunks(all.len() / rows.len()).map(|row| row[0]).collect();
+        for (row, drawn) in all.chunks(all.len() / rows.len()).zip(&drawn) {
+            assert!(row.iter().all(|x| x == drawn), "{name}");
+        }
+        assert!(drawn.iter().any(|d| *d != drawn[0]), "{name}: {drawn:?}");
     }
 }
 
