@@ -85,6 +85,19 @@ impl Context {
         (0..self.pos).find(|c| self.real[at + c] && self.position[at + c] == position)
     }
 
+    /// The key column that holds `position` of `row`, if the row has got so far.
+    pub fn key_column(&self, row: usize, position: usize) -> Option<usize> {
+        let at = row * self.keys;
+        (0..self.keys).find(|c| self.key_real[at + c] && self.key_position[at + c] as usize == position)
+    }
+
+    /// True where the query at flat index `at` of `[rows, pos]` could ever see the key in `column`: both are real, and
+    /// the key is not later.
+    pub fn precedes(&self, at: usize, column: usize) -> bool {
+        let key = at / self.pos * self.keys + column;
+        self.real[at] && self.key_real[key] && self.key_position[key] <= self.position[at]
+    }
+
     /// True when both calls put the same positions of the same rows into the same columns.
     pub fn same_layout(&self, other: &Self) -> bool {
         self.rows == other.rows
@@ -111,8 +124,7 @@ impl Context {
 
     /// Appends a later call of the same rows, column by column.
     pub fn append(&mut self, later: &Self) {
-        let joined = |a: &[bool], b: &[bool]| join_rows(a, self.pos, b, later.pos, self.rows);
-        self.real = joined(&self.real, &later.real);
+        self.real = join_rows(&self.real, self.pos, &later.real, later.pos, self.rows);
         self.position = join_rows(&self.position, self.pos, &later.position, later.pos, self.rows);
         self.tokens = join_rows(&self.tokens, self.pos, &later.tokens, later.pos, self.rows);
         self.pos += later.pos;

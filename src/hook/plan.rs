@@ -3,10 +3,9 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use candle_core::{Tensor, Var};
+use candle_core::{Device, Tensor, Var};
 
 use super::context::Context;
-use super::edit::Captured;
 use super::edit::{EditOp, Event, Registry, Source};
 use super::edit::{align, by_position};
 use super::record::{Recorder, Records};
@@ -14,6 +13,7 @@ use super::run::Pass;
 use super::selector::{SelectedSite, Selector};
 use super::site::{Axis, Site, SiteId, SiteTable};
 use super::tap::Form;
+use super::edit::Captured;
 use crate::{Error, Result};
 
 /// What happens at one site.
@@ -74,11 +74,7 @@ impl Plan {
             values,
             captured: HashMap::new(),
             referred: HashMap::new(),
-            form: if pass.gradients.is_empty() {
-                Form::Inference
-            } else {
-                Form::Differentiable
-            },
+            form: if pass.gradients.is_empty() { Form::Inference } else { Form::Differentiable },
             seed: pass.seed,
             events: Vec::new(),
             gradients: Vec::new(),
@@ -107,17 +103,11 @@ impl Plan {
             let id = selected.site;
             let site = table.get(id);
             let raw = record.site.raw();
-            let key = if raw {
-                format!("{}@raw", site.name)
-            } else {
-                site.name.clone()
-            };
+            let key = if raw { format!("{}@raw", site.name) } else { site.name.clone() };
             let recorder = Recorder::new(key, record.clone(), selected, site)?;
             let actions = self.actions_mut(table, id);
             let list = if raw { &mut actions.raw } else { &mut actions.recorders };
-            let twin = list
-                .iter()
-                .any(|r| r.key == recorder.key && r.record.reduce.is_some() == record.reduce.is_some());
+            let twin = list.iter().any(|r| r.key == recorder.key && r.record.reduce.is_some() == record.reduce.is_some());
             if twin {
                 return Err(Error::invalid(
                     format!("`{}` is recorded twice in one pass", recorder.key),
@@ -136,11 +126,7 @@ impl Plan {
         }
         for selected in edit.site.resolve(table)?.sites {
             let id = selected.site;
-            let editor = Editor {
-                selector: edit.site.clone(),
-                selected,
-                op: op.clone(),
-            };
+            let editor = Editor { selector: edit.site.clone(), selected, op: op.clone() };
             self.actions_mut(table, id).editors.push(editor);
             self.set_opens(id);
         }
@@ -155,18 +141,8 @@ impl Plan {
             if !self.values.stored.contains_key(name) {
                 let known: Vec<&str> = self.values.stored.keys().map(String::as_str).collect();
                 return Err(Error::invalid(
-                    format!(
-                        "the edit at `{}` uses the stored tensor `{name}`, which the bundle lacks",
-                        edit.site
-                    ),
-                    format!(
-                        "the bundle holds: {}",
-                        if known.is_empty() {
-                            "nothing".into()
-                        } else {
-                            known.join(", ")
-                        }
-                    ),
+                    format!("the edit at `{}` uses the stored tensor `{name}`, which the bundle lacks", edit.site),
+                    format!("the bundle holds: {}", if known.is_empty() { "nothing".into() } else { known.join(", ") }),
                 ));
             }
             return Ok(());
@@ -178,10 +154,7 @@ impl Plan {
                 let key = (pass.clone(), table.get(id).name.clone());
                 if !self.values.passes.contains_key(&key) {
                     return Err(Error::invalid(
-                        format!(
-                            "the edit at `{}` uses pass `{pass}`, which has not run before it",
-                            edit.site
-                        ),
+                        format!("the edit at `{}` uses pass `{pass}`, which has not run before it", edit.site),
                         "name an earlier pass of the same job",
                     ));
                 }
@@ -231,16 +204,12 @@ impl Plan {
 
     #[inline]
     pub(super) fn wants(&self, id: SiteId) -> bool {
-        self.wants
-            .get(id.index() / 64)
-            .is_some_and(|word| word >> (id.index() % 64) & 1 == 1)
+        self.wants.get(id.index() / 64).is_some_and(|word| word >> (id.index() % 64) & 1 == 1)
     }
 
     #[inline]
     pub(super) fn opens(&self, id: SiteId) -> bool {
-        self.opens
-            .get(id.index() / 64)
-            .is_some_and(|word| word >> (id.index() % 64) & 1 == 1)
+        self.opens.get(id.index() / 64).is_some_and(|word| word >> (id.index() % 64) & 1 == 1)
     }
 
     pub(super) fn form(&self) -> Form {
@@ -261,11 +230,8 @@ impl Plan {
         self.actions[id.index()] = Some(actions);
     }
 
-    pub(super) fn capture(&mut self, id: SiteId, x: &Tensor, call: &Context) {
-        let captured = Captured {
-            tensor: x.clone(),
-            call: call.clone(),
-        };
+    pub(super) fn capture(&mut self, id: SiteId, site: &Arc<Site>, x: &Tensor, call: &Context) {
+        let captured = Captured { tensor: x.clone(), call: call.clone(), site: site.clone() };
         self.captured.insert(id, captured);
     }
 
@@ -301,9 +267,7 @@ impl Plan {
             }
         }
         for (id, captured) in self.captured.drain() {
-            values
-                .passes
-                .insert((name.to_string(), table.get(id).name.clone()), captured);
+            values.passes.insert((name.to_string(), table.get(id).name.clone()), captured);
         }
         Ok(records)
     }
@@ -321,59 +285,22 @@ impl Editor {
         &self.selector
     }
 
-    /// The columns of an indexed axis; key indices are positions, which must stand in the same column in every row.
-    fn columns(&self, dim: usize, kept: &[usize], site: &Site, call: &Context) -> Result<Vec<usize>> {
-        if site.axes[dim] != Axis::Key {
-            return Ok(kept.to_vec());
-        }
-        let column = |row: usize, position: usize| {
-            let at = row * call.keys;
-            (0..call.keys).find(|c| call.key_real[at + c] && call.key_position[at + c] as usize == position)
-        };
-        let mut columns = Vec::with_capacity(kept.len());
-        for position in kept {
-            let first = column(0, *position);
-            if (1..call.rows).any(|row| column(row, *position) != first) {
-                return Err(Error::invalid(
-                    format!(
-                        "key position {position} stands in different columns of the batch at `{}`",
-                        site.name
-                    ),
-                    "edit key positions in right-padded batches, or row by row",
-                ));
-            }
-            match first {
-                Some(c) => columns.push(c),
-                None => {
-                    return Err(Error::invalid(
-                        format!("there is no key at position {position} at `{}`", site.name),
-                        "select key positions that the text has",
-                    ));
-                }
-            }
-        }
-        Ok(columns)
-    }
-
     /// The selected part of `x`.
     pub fn narrow(&self, x: &Tensor, site: &Site, call: &Context) -> Result<Tensor> {
-        let mut part = x.clone();
-        for (dim, kept) in &self.selected.indices {
-            let columns = self.columns(*dim, kept, site, call)?;
-            let index: Vec<u32> = columns.iter().map(|c| *c as u32).collect();
-            let index = Tensor::from_vec(index, columns.len(), x.device())?;
-            part = part.contiguous()?.index_select(&index, *dim)?;
-        }
-        Ok(part)
+        let mut indices = self.selected.indices.iter();
+        indices.try_fold(x.clone(), |part, (dim, kept)| pick(&part, *dim, kept, site, call))
     }
 
     /// The operation's values, laid out for this call.
-    pub fn values(&self, plan: &Plan, part: &Tensor, call: &Context, scope: Option<&[bool]>) -> Result<Vec<Tensor>> {
-        self.op
-            .sources()
-            .into_iter()
-            .map(|s| self.value(plan, s, part, call, scope))
-            .collect()
+    pub fn values(
+        &self,
+        plan: &Plan,
+        part: &Tensor,
+        site: &Site,
+        call: &Context,
+        scope: Option<&[bool]>,
+    ) -> Result<Vec<Tensor>> {
+        self.op.sources().into_iter().map(|s| self.value(plan, s, part, site, call, scope)).collect()
     }
 
     fn value(
@@ -381,6 +308,7 @@ impl Editor {
         plan: &Plan,
         source: &Source,
         part: &Tensor,
+        site: &Site,
         call: &Context,
         scope: Option<&[bool]>,
     ) -> Result<Tensor> {
@@ -388,20 +316,14 @@ impl Editor {
             return constant;
         }
         let Source::Of(of) = source else {
-            return Err(Error::invalid(
-                "an edit value of an unknown kind",
-                "see the edit schema",
-            ));
+            return Err(Error::invalid("an edit value of an unknown kind", "see the edit schema"));
         };
         let captured = match (&of.tensor, &of.pass, &of.site) {
             (Some(name), _, _) => {
                 let stored = plan.values.stored.get(name).ok_or_else(|| {
-                    Error::invalid(
-                        format!("the stored tensor `{name}` is missing"),
-                        "put it into the bundle",
-                    )
+                    Error::invalid(format!("the stored tensor `{name}` is missing"), "put it into the bundle")
                 })?;
-                if self.op.wants_reference_set() {
+                if self.op.wants_reference_set() || !site.by_position() {
                     return Ok(stored.clone());
                 }
                 return by_position(stored, part.rank(), call, scope);
@@ -415,10 +337,7 @@ impl Editor {
         };
         let captured = captured.ok_or_else(|| {
             Error::invalid(
-                format!(
-                    "the value of site {:?} is not at hand when `{}` is edited",
-                    of.site, self.selector
-                ),
+                format!("the value of site {:?} is not at hand when `{}` is edited", of.site, self.selector),
                 "use a site that the network computes before the edited one",
             )
         })?;
@@ -427,20 +346,17 @@ impl Editor {
         }
         let mut value = align(of, captured, call, scope)?;
         for (dim, kept) in &self.selected.indices {
-            let heads = of.heads.as_deref().filter(|_| is_head(captured, *dim));
-            let picked: Vec<u32> = heads.unwrap_or(kept).iter().map(|i| *i as u32).collect();
-            if value.rank() <= *dim || picked.iter().any(|i| *i as usize >= value.dims()[*dim]) {
+            let axis = captured.site.axes.get(*dim);
+            let heads = of.heads.as_ref().filter(|_| matches!(axis, Some(Axis::Head | Axis::KvHead)));
+            let kept = heads.unwrap_or(kept);
+            let open = axis == Some(&Axis::Key);
+            if axis.is_none() || !open && kept.iter().any(|i| *i >= value.dims()[*dim]) {
                 return Err(Error::invalid(
-                    format!(
-                        "the value {:?} of shape {:?} lacks the selected indices",
-                        of.site,
-                        value.dims()
-                    ),
+                    format!("the value {:?} of shape {:?} lacks the selected indices", of.site, value.dims()),
                     "use a value with the site's own axes, or a head map within its heads",
                 ));
             }
-            let index = Tensor::from_vec(picked.clone(), picked.len(), value.device())?;
-            value = value.contiguous()?.index_select(&index, *dim)?;
+            value = pick(&value, *dim, kept, &captured.site, call)?;
         }
         Ok(value)
     }
@@ -457,12 +373,7 @@ impl Editor {
     ) -> Result<Tensor> {
         if new.dims() != part.dims() {
             return Err(Error::invalid(
-                format!(
-                    "an edit at `{}` gave shape {:?} for {:?}",
-                    site.name,
-                    new.dims(),
-                    part.dims()
-                ),
+                format!("an edit at `{}` gave shape {:?} for {:?}", site.name, new.dims(), part.dims()),
                 "an operation must keep the shape",
             ));
         }
@@ -470,46 +381,87 @@ impl Editor {
         // Innermost axis last: each step puts the narrowed axis back into the tensor narrowed by the earlier ones only.
         for i in (0..self.selected.indices.len()).rev() {
             let (dim, kept) = &self.selected.indices[i];
-            let mut base = x.clone();
-            for (d, k) in &self.selected.indices[..i] {
-                let columns = self.columns(*d, k, site, call)?;
-                let index: Vec<u32> = columns.iter().map(|c| *c as u32).collect();
-                base = base
-                    .contiguous()?
-                    .index_select(&Tensor::from_vec(index, columns.len(), x.device())?, *d)?;
-            }
-            whole = insert(&base, &whole, *dim, &self.columns(*dim, kept, site, call)?)?;
+            let mut earlier = self.selected.indices[..i].iter();
+            let base = earlier.try_fold(x.clone(), |base, (d, k)| pick(&base, *d, k, site, call))?;
+            whole = put(&base, &whole, *dim, kept, site, call)?;
         }
-        let Some(scope) = scope else { return Ok(whole) };
+        let Some(mask) = self.mask(site, call, scope)? else { return Ok(whole) };
+        let mask = mask.to_device(x.device())?.broadcast_as(x.shape())?;
+        Ok(mask.where_cond(&whole.contiguous()?, &x.contiguous()?)?)
+    }
+
+    /// Where the edit acts, broadcastable to the site; `None` for everywhere.
+    ///
+    /// In an attention map that is never a padded key nor one after its query, which a pass without padding, or with a
+    /// cache, does not have.
+    fn mask(&self, site: &Site, call: &Context, scope: Option<&[bool]>) -> Result<Option<Tensor>> {
+        if scope.is_none() && site.dim(Axis::Key).is_none() {
+            return Ok(None);
+        }
         let positional = site.dim(Axis::Pos).or(site.dim(Axis::Query)).ok_or_else(|| {
             Error::invalid(
-                format!(
-                    "`{}` has no positions, yet the edit is scoped by position, phase or row",
-                    site.name
-                ),
+                format!("`{}` has no positions, yet the edit is scoped by position, phase or row", site.name),
                 "edit it without a scope",
             )
         })?;
-        let mut shape = vec![1; x.rank()];
+        let mut shape = vec![1; site.axes.len()];
         shape[0] = call.rows;
         shape[positional] = call.pos;
-        let mask: Vec<u8> = scope.iter().map(|b| u8::from(*b)).collect();
-        let mask = Tensor::from_vec(mask, shape, x.device())?.broadcast_as(x.shape())?;
-        Ok(mask.where_cond(&whole.contiguous()?, &x.contiguous()?)?)
+        let acts = |at: usize| scope.is_none_or(|s| s[at]);
+        let places = 0..call.rows * call.pos;
+        let mask: Vec<u8> = match site.dim(Axis::Key) {
+            None => places.map(|at| u8::from(acts(at))).collect(),
+            Some(key) => {
+                shape[key] = call.keys;
+                let pairs = places.flat_map(|at| (0..call.keys).map(move |column| (at, column)));
+                pairs.map(|(at, column)| u8::from(acts(at) && call.precedes(at, column))).collect()
+            }
+        };
+        Ok(Some(Tensor::from_vec(mask, shape, &Device::Cpu)?))
     }
 }
 
-fn is_head(captured: &Captured, dim: usize) -> bool {
-    dim == 2 && captured.tensor.rank() >= 4
+/// Slices of `x` along an axis. Key indices are positions of the row; a row that lacks one yields its first key.
+fn pick(x: &Tensor, dim: usize, kept: &[usize], site: &Site, call: &Context) -> Result<Tensor> {
+    let slices = |x: &Tensor, columns: Vec<u32>| -> Result<Tensor> {
+        let index = Tensor::from_vec(columns, kept.len(), x.device())?;
+        Ok(x.contiguous()?.index_select(&index, dim)?)
+    };
+    if site.axes[dim] != Axis::Key {
+        return slices(x, kept.iter().map(|i| *i as u32).collect());
+    }
+    let rows: Result<Vec<Tensor>> = (0..call.rows)
+        .map(|row| {
+            let columns = kept.iter().map(|p| call.key_column(row, *p).unwrap_or(0) as u32);
+            slices(&x.narrow(0, row, 1)?, columns.collect())
+        })
+        .collect();
+    Ok(Tensor::cat(&rows?, 0)?)
+}
+
+/// The inverse of [`pick`]: `base` with the picked slices taken from `part`.
+fn put(base: &Tensor, part: &Tensor, dim: usize, kept: &[usize], site: &Site, call: &Context) -> Result<Tensor> {
+    if site.axes[dim] != Axis::Key {
+        return insert(base, part, dim, kept.iter().map(|i| Some(*i)));
+    }
+    let rows: Result<Vec<Tensor>> = (0..call.rows)
+        .map(|row| {
+            let columns = kept.iter().map(|p| call.key_column(row, *p));
+            insert(&base.narrow(0, row, 1)?, &part.narrow(0, row, 1)?, dim, columns)
+        })
+        .collect();
+    Ok(Tensor::cat(&rows?, 0)?)
 }
 
 /// `base` with the slices `columns` of axis `dim` taken from `part`: exact, and with a gradient to both.
-fn insert(base: &Tensor, part: &Tensor, dim: usize, columns: &[usize]) -> Result<Tensor> {
+fn insert(base: &Tensor, part: &Tensor, dim: usize, columns: impl Iterator<Item = Option<usize>>) -> Result<Tensor> {
     let size = base.dim(dim)?;
     let mut from: Vec<u32> = (0..size as u32).collect();
-    for (i, column) in columns.iter().enumerate() {
-        from[*column] = (size + i) as u32;
+    for (i, column) in columns.enumerate() {
+        if let Some(column) = column {
+            from[column] = (size + i) as u32;
+        }
     }
-    let both = Tensor::cat(&[base, part], dim)?;
+    let both = Tensor::cat(&[base, part], dim)?.contiguous()?;
     Ok(both.index_select(&Tensor::from_vec(from, size, base.device())?, dim)?)
 }

@@ -113,7 +113,7 @@ impl Recorder {
         let reducer = match &record.reduce {
             None => None,
             Some(spec) => {
-                if site.axes.len() < 2 || site.axes[..2] != [Axis::Batch, Axis::Pos] {
+                if !site.by_position() {
                     return Err(Error::invalid(
                         format!(
                             "a reducer needs a site with axes batch and pos, `{}` has {}",
@@ -250,16 +250,12 @@ fn narrow(x: &Tensor, dim: usize, kept: &[usize], site: &Site, call: &Context) -
 }
 
 fn key_column(call: &Context, row: usize, position: usize) -> Result<u32> {
-    let at = row * call.keys;
-    (0..call.keys)
-        .find(|c| call.key_real[at + c] && call.key_position[at + c] as usize == position)
-        .map(|c| c as u32)
-        .ok_or_else(|| {
-            Error::invalid(
-                format!("row {row} has no key at position {position}"),
-                "select key positions that every row has",
-            )
-        })
+    call.key_column(row, position).map(|c| c as u32).ok_or_else(|| {
+        Error::invalid(
+            format!("row {row} has no key at position {position}"),
+            "select key positions that every row has",
+        )
+    })
 }
 
 /// Gathers the scoped positions of every row, left-aligned; rows with fewer of them end in NaN.

@@ -136,6 +136,11 @@ impl Site {
         self.axes.iter().position(|a| *a == axis)
     }
 
+    /// True where the tensor holds one entry per row and position: its first two axes are batch and pos.
+    pub fn by_position(&self) -> bool {
+        self.axes.starts_with(&[Axis::Batch, Axis::Pos])
+    }
+
     /// Values per (row, position): the product of all sizes that the network fixes.
     pub fn width(&self) -> usize {
         self.sizes.iter().flatten().product()

@@ -120,7 +120,7 @@ fn visit(plan: &mut Plan, id: SiteId, mut x: Tensor, call: &Context) -> Result<T
         recorder.visit(&actions.site, &x, call)?;
     }
     if actions.capture {
-        plan.capture(id, &x, call);
+        plan.capture(id, &actions.site, &x, call);
     }
     plan.put(id, actions);
     Ok(x)
@@ -133,7 +133,7 @@ fn edit(plan: &mut Plan, editor: &Editor, site: &Site, x: Tensor, call: &Context
         return Ok(x);
     }
     let part = editor.narrow(&x, site, call)?;
-    let values = editor.values(plan, &part, call, scope.as_deref())?;
+    let values = editor.values(plan, &part, site, call, scope.as_deref())?;
     let mut events: Vec<Event> = Vec::new();
     let mut cx = EditContext {
         site,

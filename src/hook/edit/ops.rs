@@ -187,7 +187,7 @@ impl EditOp for Mean {
     }
 
     fn apply(&self, x: &Tensor, cx: &mut EditContext) -> Result<Tensor> {
-        let set = reference(&cx.values[0], x)?;
+        let set = reference(x, cx)?;
         match self.per {
             Per::Pooled => spread(&set.flatten(0, 1)?.mean(0)?, x, cx),
             Per::Position => {
@@ -219,7 +219,7 @@ impl EditOp for Resample {
     }
 
     fn apply(&self, x: &Tensor, cx: &mut EditContext) -> Result<Tensor> {
-        let set = reference(&cx.values[0], x)?;
+        let set = reference(x, cx)?;
         let examples = set.dim(0)? as u64;
         let site = random::name(&cx.site.name);
         let draws: Vec<u32> = (cx.call.documents.iter())
@@ -286,7 +286,7 @@ pub struct Noise {
 impl EditOp for Noise {
     fn apply(&self, x: &Tensor, cx: &mut EditContext) -> Result<Tensor> {
         let (rows, pos) = (cx.call.rows, cx.call.pos);
-        if x.rank() < 2 || x.dim(0)? != rows || x.dim(1)? != pos {
+        if !cx.site.by_position() {
             return Err(Error::invalid(
                 format!(
                     "noise needs axes batch and pos, `{}` has shape {:?}",
@@ -327,15 +327,18 @@ fn spread(value: &Tensor, x: &Tensor, cx: &EditContext) -> Result<Tensor> {
     })
 }
 
-/// Checks that a reference set has the axes `[examples, positions, rest of x]`.
-fn reference(set: &Tensor, x: &Tensor) -> Result<Tensor> {
+/// The reference set, whose axes must be `[examples, positions, rest of x]`.
+fn reference(x: &Tensor, cx: &EditContext) -> Result<Tensor> {
+    if !cx.site.by_position() {
+        return Err(Error::invalid(
+            format!("a reference set needs a site with axes batch and pos, `{}` has none", cx.site.name),
+            "take the mean of, or resample, a site of the stream, a head's vectors or an MLP",
+        ));
+    }
+    let set = &cx.values[0];
     if set.rank() != x.rank() || set.dims()[2..] != x.dims()[2..] || set.elem_count() == 0 {
         return Err(Error::invalid(
-            format!(
-                "a reference set must be [examples, positions, {:?}], got {:?}",
-                &x.dims()[2..],
-                set.dims()
-            ),
+            format!("a reference set must be [examples, positions, {:?}], got {:?}", &x.dims()[2..], set.dims()),
             "record the same selector over the reference texts",
         ));
     }

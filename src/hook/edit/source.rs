@@ -1,10 +1,13 @@
 //! Where an edit takes its values from: a constant, a stored record, an earlier pass, or an earlier site of this pass.
 
+use std::sync::Arc;
+
 use candle_core::{Device, Tensor};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::hook::context::Context;
+use crate::hook::site::Site;
 use crate::{Error, Result};
 
 /// A value in an edit.
@@ -25,8 +28,8 @@ pub enum Source {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SourceOf {
-    /// Name of a tensor in the bundle's `tensors.safetensors`. Broadcast from the right; with as many axes as the site,
-    /// or one fewer and a leading axis longer than 1, it is read by position.
+    /// Name of a tensor in the bundle's `tensors.safetensors`. Broadcast from the right; at a site with axes batch and
+    /// pos, with as many axes as the site, or one fewer and a leading axis longer than 1, it is read by position.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tensor: Option<String>,
     /// Name of an earlier pass of the same job; absent for the same pass.
@@ -78,6 +81,7 @@ impl SourceOf {
 pub(crate) struct Captured {
     pub tensor: Tensor,
     pub call: Context,
+    pub site: Arc<Site>,
 }
 
 impl Source {
@@ -104,7 +108,7 @@ pub(crate) fn align(of: &SourceOf, from: &Captured, call: &Context, scope: Optio
         return Ok(value);
     }
     let (rows, pos) = (from.call.rows, from.call.pos);
-    if value.rank() < 2 || value.dim(0)? != rows || value.dim(1)? != pos {
+    if !from.site.by_position() {
         return Err(Error::invalid(
             format!(
                 "the value {:?} of shape {:?} has no position axis to map rows or positions on",

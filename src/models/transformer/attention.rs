@@ -88,21 +88,12 @@ impl HeadNorm {
 }
 
 impl Attention {
-    pub fn load(
-        loader: &Loader,
-        facts: &Facts,
-        names: &Names,
-        block: &str,
-        table: &SiteTable,
-        l: usize,
-    ) -> Result<Self> {
+    pub fn load(loader: &Loader, facts: &Facts, names: &Names, block: &str, table: &SiteTable, l: usize) -> Result<Self> {
         let (h, kv, d) = (facts.n_heads, facts.n_kv_heads, facts.d_head);
         let prefix = format!("{block}.{}", names.attn);
         let site = |part: &str| find(table, &format!("blocks.{l}.{part}"));
         let head_norm = |which: usize, heads: usize| -> Result<Option<HeadNorm>> {
-            let Some((kind, norm)) = &facts.attn.qk_norm else {
-                return Ok(None);
-            };
+            let Some((kind, norm)) = &facts.attn.qk_norm else { return Ok(None) };
             let part = ["q_norm", "k_norm"][which];
             let name = format!("{prefix}.{}", names.qk_norm[which]);
             Ok(Some(HeadNorm {
@@ -117,12 +108,7 @@ impl Attention {
             qkv: Qkv::load(loader, facts, names, &prefix)?,
             q_norm: head_norm(0, h)?,
             k_norm: head_norm(1, kv)?,
-            out: loader.linear(
-                &format!("{prefix}.{}", names.out),
-                h * d,
-                facts.d_model,
-                facts.attn.out_bias,
-            )?,
+            out: loader.linear(&format!("{prefix}.{}", names.out), h * d, facts.d_model, facts.attn.out_bias)?,
             facts: facts.attn.clone(),
             layer: facts.layers[l].clone(),
             heads: (h, kv, d),
@@ -145,22 +131,25 @@ impl Attention {
         })
     }
 
+    /// What the heads of a role read of the stream: `[b, t, head, d_model]`.
+    fn spread(&self, stream: &Tensor, role: Role) -> Result<Tensor> {
+        let (h, kv, _) = self.heads;
+        let heads = if role == Role::Query { h } else { kv };
+        let (b, t, d) = stream.dims3()?;
+        Ok(stream.unsqueeze(2)?.broadcast_as((b, t, heads, d))?.contiguous()?)
+    }
+
     /// `[h d] -> [d_model]`.
     pub fn output(&self) -> &Linear {
         &self.out
     }
 
-    /// What the heads read when their inputs were edited apart: `[b, t, head, d_model]` each.
+    /// What the heads read when their inputs may have changed apart: `[b, t, head, d_model]` each.
     fn inputs(&self, stream: &Tensor, tap: &mut Tap) -> Result<[Option<Tensor>; 3]> {
-        let (h, kv, _) = self.heads;
-        let spread = |heads: usize| -> Result<Tensor> {
-            let (b, t, d) = stream.dims3()?;
-            Ok(stream.unsqueeze(2)?.broadcast_as((b, t, heads, d))?.contiguous()?)
-        };
         Ok([
-            tap.at_with(self.site.q_input, || spread(h))?,
-            tap.at_with(self.site.k_input, || spread(kv))?,
-            tap.at_with(self.site.v_input, || spread(kv))?,
+            tap.at_with(self.site.q_input, || self.spread(stream, Role::Query))?,
+            tap.at_with(self.site.k_input, || self.spread(stream, Role::Key))?,
+            tap.at_with(self.site.v_input, || self.spread(stream, Role::Value))?,
         ])
     }
 
@@ -179,21 +168,19 @@ impl Attention {
         let inputs = self.inputs(stream, tap)?;
         let normed = normed(tap)?; // [b, t, d_model]
         let [mut q, mut k, mut v] = self.qkv.forward(&normed, form)?; // [b, t, h, d], [b, t, kv, d] twice
-        for (role, (own, input)) in Role::ALL
-            .into_iter()
-            .zip([&mut q, &mut k, &mut v].into_iter().zip(inputs))
-        {
+        for (role, (own, input)) in Role::ALL.into_iter().zip([&mut q, &mut k, &mut v].into_iter().zip(inputs)) {
             if let Some(input) = input {
-                let input = norm.map_or(Ok(input.clone()), |n| n.quiet(&input, form))?;
-                *own = self.qkv.by_head(&input, role)?;
+                // Only the change is added: what the norm's own sites say stays in force, and in the gradient.
+                let read = |x: &Tensor| -> Result<Tensor> {
+                    let normed = norm.map_or(Ok(x.clone()), |n| n.quiet(x, form))?;
+                    self.qkv.by_head(&normed, role)
+                };
+                let change = (read(&input)? - read(&self.spread(stream, role)?)?)?;
+                *own = (&*own + change)?;
             }
         }
         if let Some(limit) = self.facts.clip {
-            [q, k, v] = [
-                q.clamp(-limit, limit)?,
-                k.clamp(-limit, limit)?,
-                v.clamp(-limit, limit)?,
-            ];
+            [q, k, v] = [q.clamp(-limit, limit)?, k.clamp(-limit, limit)?, v.clamp(-limit, limit)?];
         }
         let mut q = tap.at(self.site.q, q)?;
         let mut k = tap.at(self.site.k, k)?;
@@ -224,19 +211,16 @@ impl Attention {
     /// Rotated queries, and all rotated keys with the cached ones.
     ///
     /// Where the frequencies depend on the length of the text, keys are cached before rotation and turned anew at each
-    /// call; an edit at `hook_rot_k` then lasts for its call only.
+    /// call; an edit at `hook_rot_k` then lasts for its call only, and a token keeps what it was computed with at the
+    /// length that the text had then: a text fed in parts equals one fed at once while the frequencies stay the same.
     fn rotate(&self, q: Tensor, k: Tensor, call: &Call, state: &mut State, tap: &mut Tap) -> Result<(Tensor, Tensor)> {
         let form = tap.form();
-        let Some(index) = self.layer.rope else {
-            return Ok((q, remember(state, &self.cache[0], k)?));
-        };
+        let Some(index) = self.layer.rope else { return Ok((q, remember(state, &self.cache[0], k)?)) };
         let rope = &call.ropes[index];
         let q = tap.at(self.site.rot_q, rope.rope.apply(&q.contiguous()?, &rope.queries, form)?)?;
         let turned = rope.rope.apply(&k.contiguous()?, &rope.queries, form)?;
         let turned = tap.at(self.site.rot_k, turned)?; // [b, t, kv, d]
-        let Some(keys) = &rope.keys else {
-            return Ok((q, remember(state, &self.cache[0], turned)?));
-        };
+        let Some(keys) = &rope.keys else { return Ok((q, remember(state, &self.cache[0], turned)?)) };
         let new = k.dim(1)?;
         let all = remember(state, &self.cache[0], k)?;
         let old = all.dim(1)? - new;
@@ -267,11 +251,7 @@ impl Attention {
             }
             parts.pattern
         };
-        let weights = if see_pattern {
-            tap.at(self.site.pattern, weights)?
-        } else {
-            weights
-        };
+        let weights = if see_pattern { tap.at(self.site.pattern, weights)? } else { weights };
         mix(&weights, v, form)
     }
 

@@ -1,0 +1,12 @@
+//! What must hold for every network, whatever its weights.
+
+mod algebra;
+mod declared;
+mod edits;
+mod keys;
+mod layouts;
+mod observing;
+mod order;
+mod patching;
+mod placement;
+mod repeatable;
