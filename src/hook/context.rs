@@ -111,8 +111,7 @@ impl Context {
 
     /// Appends a later call of the same rows, column by column.
     pub fn append(&mut self, later: &Self) {
-        let joined = |a: &[bool], b: &[bool]| join_rows(a, self.pos, b, later.pos, self.rows);
-        self.real = joined(&self.real, &later.real);
+        self.real = join_rows(&self.real, self.pos, &later.real, later.pos, self.rows);
         self.position = join_rows(&self.position, self.pos, &later.position, later.pos, self.rows);
         self.tokens = join_rows(&self.tokens, self.pos, &later.tokens, later.pos, self.rows);
         self.pos += later.pos;

@@ -149,8 +149,8 @@ impl Plan {
 
     /// Makes sure a source will be at hand when its edit runs.
     fn check_source(&mut self, table: &SiteTable, source: &Source, edit: &super::edit::Edit) -> Result<()> {
+        source.check()?;
         let Source::Of(of) = source else { return Ok(()) };
-        of.check()?;
         if let Some(name) = &of.tensor {
             if !self.values.stored.contains_key(name) {
                 let known: Vec<&str> = self.values.stored.keys().map(String::as_str).collect();

@@ -74,10 +74,6 @@ impl Run {
 
     /// The JSON schema of a job, with the parameters of every operation of `registry`.
     pub fn schema(registry: &Registry) -> Value {
-        let mut schema = schemars::schema_for!(Run).to_value();
-        if let Some(edit) = schema.pointer_mut("/$defs/Edit") {
-            *edit = registry.schema();
-        }
-        schema
+        registry.embed_into(schemars::schema_for!(Run).to_value())
     }
 }

@@ -9,7 +9,10 @@ use crate::{Error, Result};
 
 /// A value in an edit.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(untagged)]
+#[serde(
+    untagged,
+    expecting = "a value is a number, a list of numbers, or an object that names a `tensor`, or a `site` with or without a `pass`"
+)]
 pub enum Source {
     /// One number for every selected value.
     Number(f32),
@@ -81,6 +84,22 @@ pub(crate) struct Captured {
 }
 
 impl Source {
+    /// Checks what can be checked without a tensor.
+    pub(crate) fn check(&self) -> Result<()> {
+        let numbers = match self {
+            Self::Number(x) => std::slice::from_ref(x),
+            Self::List(xs) => xs.as_slice(),
+            Self::Of(of) => return of.check(),
+        };
+        if numbers.is_empty() || numbers.iter().any(|x| !x.is_finite()) {
+            return Err(Error::invalid(
+                "an edit value is an empty list, or holds a number beyond the range of f32",
+                "give finite numbers",
+            ));
+        }
+        Ok(())
+    }
+
     /// A constant as a tensor that broadcasts to the input.
     pub(crate) fn constant(&self, device: &Device) -> Option<Result<Tensor>> {
         match self {
