@@ -109,6 +109,10 @@ const HARMLESS: &[&str] = &[
     "use_return_dict",
 ];
 
+/// The keys that count layers. What is made per layer is made before a weight is seen, so their number is bounded.
+const LAYERS: &[&str] = &["num_hidden_layers", "n_layer", "num_layers"];
+const MAX_LAYERS: usize = 4096;
+
 /// A config under reading.
 pub struct Config<'a> {
     map: &'a Map<String, Value>,
@@ -151,6 +155,10 @@ impl<'a> Config<'a> {
     /// A whole number that must be there and above 0.
     pub fn usize(&self, key: &'static str) -> Result<usize> {
         match self.opt_usize(key)? {
+            Some(n) if n > MAX_LAYERS && LAYERS.contains(&key) => Err(Error::invalid(
+                format!("config.json has `{key}` = {n}, expected at most {MAX_LAYERS}"),
+                "use the config that belongs to the weights",
+            )),
             Some(n) if n > 0 => Ok(n),
             Some(_) => Err(Error::invalid(
                 format!("config.json has `{key}` = 0"),
@@ -309,7 +317,10 @@ impl<'a> Config<'a> {
             |n| format!("did you mean `{n}`?"),
         );
         Err(Error::invalid(
-            format!("config.json has the key `{key}` = {value}, which is not understood for {family}"),
+            format!(
+                "config.json has the key `{key}` = {}, which is not understood for {family}",
+                short(value)
+            ),
             hint,
         ))
     }
@@ -317,9 +328,18 @@ impl<'a> Config<'a> {
 
 fn wrong(key: &str, kind: &str, value: &Value) -> Error {
     Error::invalid(
-        format!("config.json has `{key}` = {value}, expected {kind}"),
+        format!("config.json has `{key}` = {}, expected {kind}", short(value)),
         "use the config that belongs to the weights",
     )
+}
+
+/// A value for a message: the first part of a long one.
+fn short(value: &Value) -> String {
+    let text = value.to_string();
+    match text.char_indices().nth(80) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text,
+    }
 }
 
 /// Reads one set of rotary parameters.
@@ -364,11 +384,12 @@ fn rope_of(given: Option<&Value>, dim: usize, theta: f64, context: usize, origin
         }
     };
     let theta = number("rope_theta")?.unwrap_or(theta);
-    let kind = map
-        .get("rope_type")
-        .or(map.get("type"))
-        .and_then(Value::as_str)
-        .unwrap_or("default");
+    number("partial_rotary_factor")?; // read elsewhere, where a wrong type counts as absent
+    let kind = match map.get("rope_type").or(map.get("type")) {
+        None | Some(Value::Null) => "default",
+        Some(Value::String(kind)) => kind,
+        Some(other) => return Err(wrong("rope_type", "a text", other)),
+    };
     let original_max = match number("original_max_position_embeddings")? {
         Some(n) => n as usize,
         None => original.unwrap_or(context),
@@ -433,7 +454,11 @@ fn rope_of(given: Option<&Value>, dim: usize, theta: f64, context: usize, origin
             attention_factor: number("attention_factor")?,
             mscale: number("mscale")?,
             mscale_all_dim: number("mscale_all_dim")?,
-            truncate: map.get("truncate").and_then(Value::as_bool).unwrap_or(true),
+            truncate: match map.get("truncate") {
+                None | Some(Value::Null) => true,
+                Some(Value::Bool(truncate)) => *truncate,
+                Some(other) => return Err(wrong("truncate", "true or false", other)),
+            },
         },
         "longrope" | "su" => RopeScaling::LongRope {
             short_factor: factors("short_factor")?,
