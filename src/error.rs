@@ -49,7 +49,7 @@ pub enum Error {
         what: String,
     },
     /// The operating system refused to read or write a file.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {}", path.display(), reason(source))]
     Io {
         /// The file.
         path: PathBuf,
@@ -59,6 +59,23 @@ pub enum Error {
     /// A tensor operation failed: a defect of this crate or memory that ran out.
     #[error("tensor operation failed: {0}")]
     Tensor(#[from] candle_core::Error),
+}
+
+/// The system's reason in words, and what to do about it.
+fn reason(source: &std::io::Error) -> String {
+    use std::io::ErrorKind;
+    let (what, hint) = match source.kind() {
+        ErrorKind::NotFound => ("there is no such file or folder", "check the path"),
+        ErrorKind::PermissionDenied => (
+            "the system does not permit it",
+            "check the rights of the file and its folder",
+        ),
+        ErrorKind::IsADirectory => ("this is a folder, expected a file", "name a file"),
+        ErrorKind::NotADirectory => ("a part of the path is no folder", "check the path"),
+        ErrorKind::StorageFull => ("the disk is full", "free some space"),
+        _ => return source.to_string(),
+    };
+    format!("{what}; {hint}")
 }
 
 impl Error {

@@ -34,13 +34,13 @@ pub struct Args {
     #[arg(long, conflicts_with_all = ["temperature", "top_k", "top_p"])]
     greedy: bool,
     /// Draw from softmax(logits / T).
-    #[arg(long, value_name = "T")]
+    #[arg(long, value_name = "T", allow_negative_numbers = true)]
     temperature: Option<f64>,
     /// Draw among the K likeliest tokens.
     #[arg(long, value_name = "K")]
     top_k: Option<usize>,
     /// Draw among the likeliest tokens that hold the probability P.
-    #[arg(long, value_name = "P")]
+    #[arg(long, value_name = "P", allow_negative_numbers = true)]
     top_p: Option<f64>,
     /// Seed of sampling and of stochastic edits.
     #[arg(long, default_value_t = 0)]
@@ -122,7 +122,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         ..Options::default()
     };
     let streams = !args.json && rows.len() == 1;
-    let mut printer = streams.then(|| Printer::new(tokenizer, &rows[0]));
+    let mut printer = streams.then(|| Printer::new(tokenizer, rows[0].clone()));
     let generated = generator.run(&tokens, &options, &mut |_, id| {
         if let Some(printer) = &mut printer {
             printer.push(id);
@@ -158,35 +158,36 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 /// Writes a text to stdout as it grows: never half a character.
 struct Printer<'a> {
     stream: crate::store::DecodeStream<'a>,
+    /// Written with the first token, so that a refusal leaves stdout empty.
+    prompt: Vec<u32>,
     failed: Option<anyhow::Error>,
 }
 
 impl<'a> Printer<'a> {
-    fn new(tokenizer: &'a Tokenizer, prompt: &[u32]) -> Self {
-        let mut printer = Self {
+    fn new(tokenizer: &'a Tokenizer, prompt: Vec<u32>) -> Self {
+        Self {
             stream: tokenizer.stream(true),
+            prompt,
             failed: None,
-        };
-        prompt.iter().for_each(|id| printer.push(*id));
-        printer
+        }
     }
 
     fn push(&mut self, id: u32) {
-        if self.failed.is_some() {
-            return;
+        if self.failed.is_none() {
+            self.failed = self.write(Some(id)).err();
         }
-        let written = self
-            .stream
-            .push(id)
-            .map_err(anyhow::Error::from)
-            .and_then(|text| match text {
-                Some(text) => write_now(&text),
-                None => Ok(()),
-            });
-        self.failed = written.err();
     }
 
-    fn finish(self) -> anyhow::Result<()> {
+    fn write(&mut self, id: Option<u32>) -> anyhow::Result<()> {
+        let mut text = String::new();
+        for id in std::mem::take(&mut self.prompt).into_iter().chain(id) {
+            text += &self.stream.push(id)?.unwrap_or_default();
+        }
+        write_now(&text)
+    }
+
+    fn finish(mut self) -> anyhow::Result<()> {
+        self.write(None)?;
         if let Some(error) = self.failed {
             return Err(error);
         }

@@ -31,12 +31,7 @@ pub struct Args {
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let table = Model::sites(&args.model.model, &args.model.options()?)?;
     let sites: Vec<&Site> = match &args.selector {
-        Some(selector) => selector
-            .resolve(&table)?
-            .ids()
-            .into_iter()
-            .map(|id| table.get(id))
-            .collect(),
+        Some(selector) => selector.resolve(&table)?.ids().map(|id| table.get(id)).collect(),
         None => table.iter().map(|(_, site)| site).collect(),
     };
     if args.json {
