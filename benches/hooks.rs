@@ -34,9 +34,7 @@ fn main() -> optrode::Result<()> {
     };
     let net = Decoder::new(config, &Random)?;
     for (rows, pos) in [(1, 1), (1, 16), (8, 64)] {
-        let ids: Vec<Vec<u32>> = (0..rows)
-            .map(|r| (0..pos).map(|p| (r * 31 + p * 7) % 2048).collect())
-            .collect();
+        let ids: Vec<Vec<u32>> = (0..rows).map(|r| (0..pos).map(|p| (r * 31 + p * 7) % 2048).collect()).collect();
         let input = Input::Tokens(Tokens::from_rows(&ids, Side::Right, 0)?);
         compare(&net, &input, rows, pos)?;
     }
@@ -75,11 +73,7 @@ fn compare(net: &Decoder, input: &Input, rows: u32, pos: u32) -> optrode::Result
 /// Seconds per silent tap.
 fn silent_tap(net: &Decoder) -> optrode::Result<f64> {
     let mut tap = Tap::off();
-    let (site, _) = net
-        .sites()
-        .iter()
-        .next()
-        .ok_or_else(|| optrode::Error::invalid("no sites", "build a network"))?;
+    let (site, _) = net.sites().iter().next().ok_or_else(|| optrode::Error::invalid("no sites", "build a network"))?;
     let mut x = Tensor::zeros(1, candle_core::DType::F32, &Device::Cpu)?;
     let n = 1_000_000;
     let start = Instant::now();

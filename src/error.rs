@@ -49,7 +49,7 @@ pub enum Error {
         what: String,
     },
     /// The operating system refused to read or write a file.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {}", path.display(), reason(source))]
     Io {
         /// The file.
         path: PathBuf,
@@ -61,22 +61,29 @@ pub enum Error {
     Tensor(#[from] candle_core::Error),
 }
 
+/// The system's reason in words, and what to do about it.
+fn reason(source: &std::io::Error) -> String {
+    use std::io::ErrorKind;
+    let (what, hint) = match source.kind() {
+        ErrorKind::NotFound => ("there is no such file or folder", "check the path"),
+        ErrorKind::PermissionDenied => ("the system does not permit it", "check the rights of the file and its folder"),
+        ErrorKind::IsADirectory => ("this is a folder, expected a file", "name a file"),
+        ErrorKind::NotADirectory => ("a part of the path is no folder", "check the path"),
+        ErrorKind::StorageFull => ("the disk is full", "free some space"),
+        _ => return source.to_string(),
+    };
+    format!("{what}; {hint}")
+}
+
 impl Error {
     /// A request that cannot be carried out: what is wrong, and what to do.
     pub fn invalid(what: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self::Invalid {
-            what: what.into(),
-            hint: hint.into(),
-        }
+        Self::Invalid { what: what.into(), hint: hint.into() }
     }
 
     /// A file that is not what it should be.
     pub fn file(path: impl AsRef<Path>, what: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self::File {
-            path: path.as_ref().to_path_buf(),
-            what: what.into(),
-            hint: hint.into(),
-        }
+        Self::File { path: path.as_ref().to_path_buf(), what: what.into(), hint: hint.into() }
     }
 
     /// A failed read or write of `path`; to be used with `map_err`.

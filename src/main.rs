@@ -9,12 +9,15 @@ use clap::Parser;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let cli = optrode::cli::Cli::parse();
+    let cli = match optrode::cli::Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(refusal) => return optrode::cli::refuse(&refusal),
+    };
     match optrode::cli::run(cli) {
         Ok(code) => code,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", optrode::cli::one_line(&format!("{error:#}")));
             ExitCode::from(2)
         }
     }

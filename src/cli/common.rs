@@ -55,7 +55,7 @@ fn parse_device(text: &str) -> std::result::Result<DeviceName, String> {
         Some(("cuda", n)) => n
             .parse()
             .map(DeviceName::Cuda)
-            .map_err(|_| format!("`{n}` is no device number")),
+            .map_err(|_| format!("`{n}` is no device number, expected cuda:0, cuda:1, ...")),
         _ => Err("expected cpu, cuda:N or metal".to_string()),
     }
 }

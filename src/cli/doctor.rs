@@ -38,25 +38,12 @@ pub struct Args {
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let references = args
-        .reference
-        .iter()
-        .map(Reference::open)
-        .collect::<crate::Result<Vec<_>>>()?;
+    let references = args.reference.iter().map(Reference::open).collect::<crate::Result<Vec<_>>>()?;
     let model = args.model.open()?;
-    let texts = args
-        .texts
-        .iter()
-        .map(|t| model.encode(t))
-        .collect::<crate::Result<Vec<_>>>()?;
-    let options = Options {
-        seed: args.seed,
-        ..Options::default()
-    };
+    let texts = args.texts.iter().map(|t| model.encode(t)).collect::<crate::Result<Vec<_>>>()?;
+    let options = Options { seed: args.seed, ..Options::default() };
     let examination = doctor(&model.decoder, &texts, &options)?;
-    let compared = references
-        .iter()
-        .map(|r| against_reference(&model.decoder, r, REFERENCE));
+    let compared = references.iter().map(|r| against_reference(&model.decoder, r, REFERENCE));
     let comparisons = compared.collect::<crate::Result<Vec<_>>>()?;
     let passed = examination.passed() && comparisons.iter().all(|c| c.passed());
     if args.json {

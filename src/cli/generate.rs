@@ -34,13 +34,13 @@ pub struct Args {
     #[arg(long, conflicts_with_all = ["temperature", "top_k", "top_p"])]
     greedy: bool,
     /// Draw from softmax(logits / T).
-    #[arg(long, value_name = "T")]
+    #[arg(long, value_name = "T", allow_negative_numbers = true)]
     temperature: Option<f64>,
     /// Draw among the K likeliest tokens.
     #[arg(long, value_name = "K")]
     top_k: Option<usize>,
     /// Draw among the likeliest tokens that hold the probability P.
-    #[arg(long, value_name = "P")]
+    #[arg(long, value_name = "P", allow_negative_numbers = true)]
     top_p: Option<f64>,
     /// Seed of sampling and of stochastic edits.
     #[arg(long, default_value_t = 0)]
@@ -61,11 +61,7 @@ impl Args {
         let sampler = if !random {
             Sampler::Greedy
         } else {
-            Sampler::Random {
-                temperature: self.temperature.unwrap_or(1.0),
-                top_k: self.top_k,
-                top_p: self.top_p,
-            }
+            Sampler::Random { temperature: self.temperature.unwrap_or(1.0), top_k: self.top_k, top_p: self.top_p }
         };
         sampler.check()?;
         Ok(sampler)
@@ -76,19 +72,12 @@ impl Args {
             return self.prompts.iter().map(|p| model.encode(p)).collect();
         }
         let template = model.folder.chat_template()?.ok_or_else(|| {
-            Error::file(
-                model.folder.path(),
-                "the model has no chat template",
-                "leave --chat out, or use a chat model",
-            )
+            Error::file(model.folder.path(), "the model has no chat template", "leave --chat out, or use a chat model")
         })?;
         let tokenizer = model.tokenizer()?;
         let text = |p: &String| template.render(&[Message::new("user", p.as_str())], true);
         // The template writes the special tokens itself.
-        self.prompts
-            .iter()
-            .map(|p| tokenizer.encode(&text(p)?, false))
-            .collect()
+        self.prompts.iter().map(|p| tokenizer.encode(&text(p)?, false)).collect()
     }
 }
 
@@ -100,18 +89,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let rows = args.encode(&model)?;
     let mut tokens = Tokens::from_rows(&rows, Side::Left, model.pad())?;
     tokens.special = model.special();
-    let pass = Pass {
-        edits,
-        seed: args.seed,
-        ..Pass::default()
-    };
+    let pass = Pass { edits, seed: args.seed, ..Pass::default() };
     let registry = Registry::elementary();
-    let generator = Generator {
-        net: &model.decoder,
-        pass: &pass,
-        registry: &registry,
-        values,
-    };
+    let generator = Generator { net: &model.decoder, pass: &pass, registry: &registry, values };
     let options = Options {
         max_new_tokens: args.max_new_tokens,
         sampler,
@@ -122,7 +102,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         ..Options::default()
     };
     let streams = !args.json && rows.len() == 1;
-    let mut printer = streams.then(|| Printer::new(tokenizer, &rows[0]));
+    let mut printer = streams.then(|| Printer::new(tokenizer, rows[0].clone()));
     let generated = generator.run(&tokens, &options, &mut |_, id| {
         if let Some(printer) = &mut printer {
             printer.push(id);
@@ -158,35 +138,32 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 /// Writes a text to stdout as it grows: never half a character.
 struct Printer<'a> {
     stream: crate::store::DecodeStream<'a>,
+    /// Written with the first token, so that a refusal leaves stdout empty.
+    prompt: Vec<u32>,
     failed: Option<anyhow::Error>,
 }
 
 impl<'a> Printer<'a> {
-    fn new(tokenizer: &'a Tokenizer, prompt: &[u32]) -> Self {
-        let mut printer = Self {
-            stream: tokenizer.stream(true),
-            failed: None,
-        };
-        prompt.iter().for_each(|id| printer.push(*id));
-        printer
+    fn new(tokenizer: &'a Tokenizer, prompt: Vec<u32>) -> Self {
+        Self { stream: tokenizer.stream(true), prompt, failed: None }
     }
 
     fn push(&mut self, id: u32) {
-        if self.failed.is_some() {
-            return;
+        if self.failed.is_none() {
+            self.failed = self.write(Some(id)).err();
         }
-        let written = self
-            .stream
-            .push(id)
-            .map_err(anyhow::Error::from)
-            .and_then(|text| match text {
-                Some(text) => write_now(&text),
-                None => Ok(()),
-            });
-        self.failed = written.err();
     }
 
-    fn finish(self) -> anyhow::Result<()> {
+    fn write(&mut self, id: Option<u32>) -> anyhow::Result<()> {
+        let mut text = String::new();
+        for id in std::mem::take(&mut self.prompt).into_iter().chain(id) {
+            text += &self.stream.push(id)?.unwrap_or_default();
+        }
+        write_now(&text)
+    }
+
+    fn finish(mut self) -> anyhow::Result<()> {
+        self.write(None)?;
         if let Some(error) = self.failed {
             return Err(error);
         }

@@ -46,20 +46,11 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let options = HubOptions::from_env();
     match &args.command {
         Command::Resolve { model, refresh, json } => {
-            let folder = resolve(
-                model,
-                &HubOptions {
-                    refresh: *refresh,
-                    ..options
-                },
-            )?;
+            let folder = resolve(model, &HubOptions { refresh: *refresh, ..options })?;
             let identity = folder.identity()?;
             if *json {
-                let files: Vec<_> = identity
-                    .files
-                    .iter()
-                    .map(|f| json!({"name": f.name, "sha256": f.sha256}))
-                    .collect();
+                let files: Vec<_> =
+                    identity.files.iter().map(|f| json!({"name": f.name, "sha256": f.sha256})).collect();
                 let value = json!({"model": model, "path": folder.path(), "sha256": identity.sha256, "files": files});
                 print_json(&value)?;
                 return Ok(ExitCode::SUCCESS);
@@ -89,18 +80,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             }
             let width = repos.iter().map(|r| r.id.len()).max().unwrap_or(0);
             for repo in &repos {
-                let revisions: Vec<&str> = repo
-                    .revisions
-                    .iter()
-                    .map(|r| &r.commit[..r.commit.len().min(8)])
-                    .collect();
-                writeln!(
-                    out,
-                    "{:width$}  {:8.1} MB  {}",
-                    repo.id,
-                    repo.size as f64 / 1e6,
-                    revisions.join(" ")
-                )?;
+                let revisions: Vec<&str> = repo.revisions.iter().map(|r| &r.commit[..r.commit.len().min(8)]).collect();
+                writeln!(out, "{:width$}  {:8.1} MB  {}", repo.id, repo.size as f64 / 1e6, revisions.join(" "))?;
             }
         }
     }

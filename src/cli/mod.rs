@@ -12,11 +12,12 @@ mod sites;
 
 use std::process::ExitCode;
 
+use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
 /// Record and steer every neuron of a language model.
 #[derive(Debug, Parser)]
-#[command(name = "optrode", version, about, long_about = None, propagate_version = true)]
+#[command(name = "optrode", version, about, long_about = None, propagate_version = true, max_term_width = 120)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -36,6 +37,31 @@ enum Command {
     Hub(hub::Args),
 }
 
+/// Text as one line: what others wrote into it (names, texts, system messages) may hold line breaks and worse.
+pub fn one_line(text: &str) -> String {
+    let words: Vec<&str> = text.split(|c: char| c.is_control()).map(str::trim).collect();
+    words.into_iter().filter(|w| !w.is_empty()).collect::<Vec<_>>().join(" ")
+}
+
+/// Answers a command line that does not parse: help and version as they are, everything else as one line.
+pub fn refuse(refusal: &clap::Error) -> ExitCode {
+    let helps = matches!(
+        refusal.kind(),
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
+    );
+    if helps {
+        // Only a closed stdout can fail here, and then nobody reads.
+        let _ = refusal.print();
+        return ExitCode::from(u8::try_from(refusal.exit_code()).unwrap_or(2));
+    }
+    let text = refusal.to_string();
+    let (what, rest) = text.split_once("\n\n").unwrap_or((&text, ""));
+    let tip = rest.lines().find_map(|l| l.trim().strip_prefix("tip: "));
+    let hint = tip.unwrap_or("see --help");
+    eprintln!("{}; {hint}", one_line(what));
+    ExitCode::from(2)
+}
+
 /// Runs a parsed command line.
 ///
 /// # Errors
@@ -43,10 +69,7 @@ enum Command {
 pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let filter = tracing_subscriber::EnvFilter::try_from_env("OPTRODE_LOG").unwrap_or_else(|_| "warn".into());
     // A second call in one process (tests) finds the subscriber set already.
-    let _ = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .try_init();
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
     match cli.command {
         Command::Sites(args) => sites::run(&args),
         Command::Generate(args) => generate::run(&args),

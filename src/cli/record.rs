@@ -1,14 +1,14 @@
 //! `optrode record`: run texts and save activations.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use candle_core::{DType, Tensor};
 use serde_json::json;
 
 use super::common::{EditArgs, ModelArgs, print_json};
-use crate::data::{read_id_rows, read_texts};
+use crate::data::{read_id_rows, read_mask, read_texts};
 use crate::hook::{Pass, Plan, Record, Records, Registry, Selector, Tap};
 use crate::models::{Input, Model, Network, Side, State, Tokens};
 use crate::store::{Source, write_npz, write_safetensors};
@@ -23,7 +23,7 @@ use crate::{Error, Result};
 
 The file holds one f32 tensor per full site name (NAME@raw for values before the edits), `logits`, `input_ids` and
 `attention_mask`, batch first; the names of the axes stand in the metadata key `axes` as JSON. Texts are right-padded;
-masked scores are -inf. With positions in the selector, rows that lack some of them end in NaN.")]
+masked scores are -inf. With positions in the selector, rows that lack some of them end in NaN. `.npz` has no metadata.")]
 pub struct Args {
     #[command(flatten)]
     model: ModelArgs,
@@ -72,7 +72,7 @@ impl Args {
             (Some(path), _) => {
                 let rows = read_id_rows(path)?;
                 match &self.attention_mask {
-                    Some(mask) => Tokens::from_mask(&rows, &read_id_rows(mask)?)?,
+                    Some(mask) => Tokens::from_mask(&rows, &read_mask(mask)?)?,
                     None => Tokens::from_rows(&rows, Side::Right, 0)?,
                 }
             }
@@ -81,6 +81,12 @@ impl Args {
                     Some(spec) => read_texts(spec)?,
                     None => self.source.texts.clone(),
                 };
+                if let Some(empty) = texts.iter().position(String::is_empty) {
+                    return Err(Error::invalid(
+                        format!("text {empty} (counted from 0) is empty"),
+                        "leave it out: there is no token to record at",
+                    ));
+                }
                 let rows = texts.iter().map(|t| model.encode(t)).collect::<Result<Vec<_>>>()?;
                 Tokens::from_rows(&rows, Side::Right, model.pad())?
             }
@@ -101,12 +107,7 @@ impl Args {
         if !has_logits {
             records.push(Record::whole("logits".parse()?));
         }
-        Ok(Pass {
-            records,
-            edits,
-            seed: self.seed,
-            ..Pass::default()
-        })
+        Ok(Pass { records, edits, seed: self.seed, ..Pass::default() })
     }
 }
 
@@ -127,47 +128,41 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if args.json {
         print_json(&json!({ "out": args.out, "model": args.model.model, "tensors": shapes }))?;
     } else {
-        println!(
-            "{}: {} tensors, {} rows of {} tokens",
-            args.out.display(),
-            tensors.len(),
-            tokens.rows,
-            tokens.pos
-        );
+        println!("{}: {} tensors, {} rows of {} tokens", args.out.display(), tensors.len(), tokens.rows, tokens.pos);
     }
     Ok(ExitCode::SUCCESS)
 }
 
 type Write = fn(&Args, &[(String, Tensor)], &Records) -> Result<()>;
 
-/// The writer that the file's extension asks for; settled before any work is done.
-fn writer(out: &std::path::Path) -> Result<Write> {
+/// The writer that the file's extension asks for; settled, with its folder, before any work is done.
+fn writer(out: &Path) -> Result<Write> {
+    let folder = match out.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    if !folder.is_dir() {
+        return Err(Error::file(out, "its folder does not exist", "make the folder, or write elsewhere"));
+    }
+    if out.is_dir() {
+        return Err(Error::file(out, "this is a folder, expected a file to write", "name a file in it"));
+    }
     match out.extension().and_then(|e| e.to_str()) {
         Some("safetensors") => Ok(write_with_axes),
         Some("npz") => Ok(|args, tensors, _| write_npz(&args.out, tensors)),
-        _ => Err(Error::file(
-            out,
-            "the extension is neither .safetensors nor .npz",
-            "name the file accordingly",
-        )),
+        _ => Err(Error::file(out, "the extension is neither .safetensors nor .npz", "name the file accordingly")),
     }
 }
 
 fn write_with_axes(args: &Args, tensors: &[(String, Tensor)], records: &Records) -> Result<()> {
-    let axes: BTreeMap<&String, Vec<&str>> = records
-        .tensors
-        .iter()
-        .map(|(n, r)| (n, r.axes.iter().map(|a| a.name()).collect()))
-        .collect();
+    let axes: BTreeMap<&String, Vec<&str>> =
+        records.tensors.iter().map(|(n, r)| (n, r.axes.iter().map(|a| a.name()).collect())).collect();
     let metadata = BTreeMap::from([
         ("axes".to_string(), json!(axes).to_string()),
         ("model".to_string(), args.model.model.clone()),
         ("optrode".to_string(), env!("CARGO_PKG_VERSION").to_string()),
     ]);
-    let sources: Vec<(String, Source)> = tensors
-        .iter()
-        .map(|(n, t)| (n.clone(), Source::Tensor(t.clone())))
-        .collect();
+    let sources: Vec<(String, Source)> = tensors.iter().map(|(n, t)| (n.clone(), Source::Tensor(t.clone()))).collect();
     write_safetensors(&args.out, &sources, &metadata)
 }
 
@@ -179,10 +174,7 @@ fn named(records: &Records, tokens: &Tokens) -> Result<Vec<(String, Tensor)>> {
     let mask: Vec<i64> = tokens.real.iter().map(|real| i64::from(*real)).collect();
     let mut all = Vec::with_capacity(records.tensors.len() + 2);
     for (name, recorded) in &records.tensors {
-        all.push((
-            name.clone(),
-            recorded.tensor.to_device(&device)?.to_dtype(DType::F32)?.contiguous()?,
-        ));
+        all.push((name.clone(), recorded.tensor.to_device(&device)?.to_dtype(DType::F32)?.contiguous()?));
     }
     all.push(("input_ids".to_string(), Tensor::from_vec(ids, shape, &device)?));
     all.push(("attention_mask".to_string(), Tensor::from_vec(mask, shape, &device)?));

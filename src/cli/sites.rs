@@ -31,23 +31,15 @@ pub struct Args {
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let table = Model::sites(&args.model.model, &args.model.options()?)?;
     let sites: Vec<&Site> = match &args.selector {
-        Some(selector) => selector
-            .resolve(&table)?
-            .ids()
-            .into_iter()
-            .map(|id| table.get(id))
-            .collect(),
+        Some(selector) => selector.resolve(&table)?.ids().map(|id| table.get(id)).collect(),
         None => table.iter().map(|(_, site)| site).collect(),
     };
     if args.json {
         print_json(&json!({ "model": args.model.model, "sites": sites }))?;
         return Ok(ExitCode::SUCCESS);
     }
-    let rows = if args.selector.is_some() {
-        sites.iter().map(|s| (s.name.clone(), *s)).collect()
-    } else {
-        folded(&table)
-    };
+    let rows =
+        if args.selector.is_some() { sites.iter().map(|s| (s.name.clone(), *s)).collect() } else { folded(&table) };
     print_table(&rows)?;
     Ok(ExitCode::SUCCESS)
 }
@@ -78,9 +70,7 @@ fn folded(table: &SiteTable) -> Vec<(String, &Site)> {
             format!("blocks.{{{}}}.{rest}", list.join(","))
         }
     };
-    rows.into_iter()
-        .map(|(rest, layers, site)| (name(rest, &layers), site))
-        .collect()
+    rows.into_iter().map(|(rest, layers, site)| (name(rest, &layers), site)).collect()
 }
 
 fn print_table(rows: &[(String, &Site)]) -> anyhow::Result<()> {

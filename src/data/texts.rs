@@ -17,17 +17,19 @@ pub fn read_texts(spec: &str) -> Result<Vec<String>> {
     let path = Path::new(path);
     let content = read_text(path)?;
     let lines = path.extension().is_some_and(|e| e == "jsonl" || e == "ndjson");
-    let texts = if lines {
-        from_jsonl(path, &content, field.unwrap_or("text"))?
-    } else {
-        vec![content.trim_end_matches('\n').to_string()]
+    let texts = match field {
+        _ if lines => from_jsonl(path, &content, field.unwrap_or("text"))?,
+        None => vec![content.trim_end_matches('\n').to_string()],
+        Some(field) => {
+            return Err(Error::file(
+                path,
+                format!("the field `{field}` is named, but a text file has no fields"),
+                "give FILE.jsonl:FIELD, or FILE.txt alone",
+            ));
+        }
     };
     if texts.iter().all(String::is_empty) {
-        return Err(Error::file(
-            path,
-            "the file holds no text",
-            "give a file with at least one character",
-        ));
+        return Err(Error::file(path, "the file holds no text", "give a file with at least one character"));
     }
     Ok(texts)
 }
@@ -50,23 +52,22 @@ fn from_jsonl(path: &Path, content: &str, field: &str) -> Result<Vec<String>> {
         let value: Value = serde_json::from_str(line).map_err(|e| {
             Error::file(
                 path,
-                format!("line {number} is no JSON: {e}"),
+                // The parser counts within the line.
+                format!("line {number} is no JSON at column {}", e.column()),
                 "repair or remove the line",
             )
         })?;
         match value.get(field).and_then(Value::as_str) {
             Some(text) => texts.push(text.to_string()),
             None => {
-                let keys = value
-                    .as_object()
-                    .map(|o| o.keys().cloned().collect::<Vec<_>>().join(", "));
+                let keys = value.as_object().map(|o| o.keys().cloned().collect::<Vec<_>>());
                 return Err(Error::file(
                     path,
-                    format!("line {number} has no text field `{field}`"),
-                    format!(
-                        "name one with FILE.jsonl:FIELD; the line has: {}",
-                        keys.unwrap_or_default()
-                    ),
+                    format!("line {number} has no text in a field `{field}`"),
+                    match keys {
+                        Some(keys) => format!("name one with FILE.jsonl:FIELD; the line has: {}", keys.join(", ")),
+                        None => "every line must be a JSON object".to_string(),
+                    },
                 ));
             }
         }
@@ -74,13 +75,33 @@ fn from_jsonl(path: &Path, content: &str, field: &str) -> Result<Vec<String>> {
     Ok(texts)
 }
 
-/// Reads equally long rows of non-negative numbers from a JSON file: one row, or a list of rows.
+/// Reads equally long rows of token ids from a JSON file: a list of lists, or one list for a single row.
 ///
 /// # Errors
 /// A file of another form, or with a number that is no token id.
 pub fn read_id_rows(path: impl AsRef<Path>) -> Result<Vec<Vec<u32>>> {
-    let path = path.as_ref();
-    let wrong = |what: String| Error::file(path, what, "expected a list of equally long lists of token ids");
+    let id = |v: &Value| v.as_u64().and_then(|n| u32::try_from(n).ok());
+    read_rows(path.as_ref(), "a token id (a whole number from 0)", id)
+}
+
+/// Reads an attention mask from a JSON file: rows like those of [`read_id_rows`], of 0 and 1.
+///
+/// # Errors
+/// A file of another form, or with an entry that is neither.
+pub fn read_mask(path: impl AsRef<Path>) -> Result<Vec<Vec<u32>>> {
+    let bit = |v: &Value| match v.as_u64() {
+        Some(0) => Some(0),
+        Some(1) => Some(1),
+        _ => None,
+    };
+    read_rows(path.as_ref(), "0 (padding) or 1", bit)
+}
+
+fn read_rows(path: &Path, entry: &str, read: impl Fn(&Value) -> Option<u32>) -> Result<Vec<Vec<u32>>> {
+    let wrong = |what: String| {
+        let hint = format!("expected a list of equally long lists, each entry {entry}");
+        Error::file(path, what, hint)
+    };
     let value = read_json(path)?;
     let list = value.as_array().ok_or_else(|| wrong("the file holds no list".into()))?;
     let nested = list.iter().any(Value::is_array);
@@ -88,15 +109,18 @@ pub fn read_id_rows(path: impl AsRef<Path>) -> Result<Vec<Vec<u32>>> {
     let mut out = Vec::with_capacity(rows.len());
     for (r, row) in rows.into_iter().enumerate() {
         let row = row.as_array().ok_or_else(|| wrong(format!("row {r} is no list")))?;
-        let ids = row.iter().enumerate().map(|(c, v)| {
-            let id = v.as_u64().and_then(|n| u32::try_from(n).ok());
-            id.ok_or_else(|| wrong(format!("row {r}, entry {c} is {v}")))
+        if row.is_empty() {
+            return Err(wrong(format!("row {r} is empty")));
+        }
+        let entries = row.iter().enumerate().map(|(c, v)| {
+            let shown: String = v.to_string().chars().take(40).collect();
+            read(v).ok_or_else(|| wrong(format!("row {r}, entry {c} is {shown}")))
         });
-        out.push(ids.collect::<Result<Vec<u32>>>()?);
+        out.push(entries.collect::<Result<Vec<u32>>>()?);
     }
-    if out.iter().any(|row| row.len() != out[0].len()) {
-        let lengths: Vec<usize> = out.iter().map(Vec::len).collect();
-        return Err(wrong(format!("the rows have the lengths {lengths:?}")));
+    if let Some(r) = out.iter().position(|row| row.len() != out[0].len()) {
+        let (len, first) = (out[r].len(), out[0].len());
+        return Err(wrong(format!("row {r} has {len} entries, row 0 has {first}")));
     }
     Ok(out)
 }

@@ -8,7 +8,7 @@ mod sample;
 use candle_core::{DType, Tensor};
 
 use crate::hook::{Event, Pass, Plan, Records, Registry, Tap, Values};
-use crate::models::{Input, Network, Side, State, Tokens};
+use crate::models::{Input, Network, State, Tokens};
 use crate::{Error, Result};
 
 pub use sample::Sampler;
@@ -26,7 +26,7 @@ pub struct Options {
     pub stop: Vec<u32>,
     /// Names of events that end a row (an edit may raise one, as Key Space does when it abstains).
     pub stop_events: Vec<String>,
-    /// Longest text that the network can take.
+    /// Longest text that the network can take: the last token of a row may come after it, for it is never run.
     pub context: Option<usize>,
     /// Keep keys and values between tokens.
     pub cache: bool,
@@ -78,9 +78,10 @@ pub struct Generated {
     pub rows: Vec<Vec<u32>>,
     /// Why each row ended.
     pub finish: Vec<Finish>,
-    /// Everything that edits raised.
+    /// Everything that edits raised, by position and row.
     pub events: Vec<Event>,
-    /// What the pass recorded, over prompt and generated tokens (all but the last, which is never run).
+    /// What the pass recorded, over prompt and generated tokens (all but each row's last, which is never run): the
+    /// columns of the prompts, then one per step. Empty where nothing was run.
     pub records: Records,
 }
 
@@ -99,49 +100,45 @@ pub struct Generator<'a> {
 impl Generator<'_> {
     /// Continues every prompt. `on_token` hears (row, id) of each new token as it is made.
     ///
-    /// Draws are keyed by the seed and each row's document, so that a row's text does not depend on its neighbours.
+    /// Draws are keyed by the seed, each row's document and the position, so that a row's text does not depend on its
+    /// neighbours.
     ///
     /// # Errors
     /// Prompts that the network refuses, logits that are not numbers, and whatever the edits refuse.
     pub fn run(&self, prompts: &Tokens, options: &Options, on_token: &mut dyn FnMut(usize, u32)) -> Result<Generated> {
-        let mut prompts = prompts.clone();
-        let texts: Vec<Vec<u32>> = (0..prompts.rows).map(|r| prompts.row(r)).collect();
-        prompts.prompt = texts.iter().map(|t| t.len() as u32).collect();
-        let mut rows = Rows::new(texts, &prompts, options);
+        options.sampler.check()?;
+        let mut whole = prompts.clone();
+        whole.prompt = (0..prompts.rows).map(|r| prompts.row(r).len() as u32).collect();
+        let mut input = whole.clone();
+        let mut rows = Rows::new(&input, options)?;
         let mut plan = self.compile()?;
         let mut state = State::cached();
-        let mut input = prompts.clone();
         let mut events = Vec::new();
-        for _ in 0..options.max_new_tokens {
-            if rows.all_done() {
-                break;
-            }
+        let mut runs = 0;
+        while runs < options.max_new_tokens && !rows.all_done() {
             if !options.cache {
                 plan = self.compile()?;
                 state = State::none();
+                events.clear();
+                input = whole.clone();
             }
-            let logits = self
-                .net
-                .forward(&Input::Tokens(input.clone()), &mut state, &mut Tap::new(&mut plan))?;
+            let logits = self.net.forward(&Input::Tokens(input.clone()), &mut state, &mut Tap::new(&mut plan))?;
+            runs += 1;
             let raised = plan.drain_events();
             rows.take_events(&raised, &options.stop_events);
             events.extend(raised);
-            let ids = rows.choose(&last_logits(&logits, &input)?, on_token)?;
-            input = if options.cache {
-                prompts.next(&ids, &rows.running)
-            } else {
-                rows.whole(&prompts)?
-            };
+            let ids = rows.choose(&last_logits(&logits, &input, &rows.running)?, on_token);
+            input = input.next(&ids, &rows.running);
+            whole = joined(&whole, &input);
         }
-        let finish = rows.finish.into_iter().map(|f| f.unwrap_or(Finish::Length)).collect();
-        let records = if options.max_new_tokens == 0 {
-            Records::default()
-        } else {
-            plan.records(self.net.sites())?
+        let records = match runs {
+            0 => Records::default(),
+            _ => plan.records(self.net.sites())?,
         };
+        events.sort_by_key(|e| (e.position, e.row));
         Ok(Generated {
+            finish: rows.finish.into_iter().map(|f| f.unwrap_or(Finish::Length)).collect(),
             rows: rows.new,
-            finish,
             events,
             records,
         })
@@ -153,33 +150,32 @@ impl Generator<'_> {
 }
 
 /// Where each row of a generation stands.
-struct Rows<'a> {
-    texts: Vec<Vec<u32>>,
+struct Rows<'o> {
     new: Vec<Vec<u32>>,
     running: Vec<bool>,
     finish: Vec<Option<Finish>>,
-    draws: Vec<sample::Draw>,
-    options: &'a Options,
+    prompt: Vec<u32>,
+    documents: Vec<u64>,
+    options: &'o Options,
 }
 
-impl<'a> Rows<'a> {
-    fn new(texts: Vec<Vec<u32>>, prompts: &Tokens, options: &'a Options) -> Self {
-        let rows = texts.len();
-        let draws = prompts
-            .documents
-            .iter()
-            .map(|d| options.sampler.draw(options.seed, *d))
-            .collect();
-        let mut all = Self {
-            texts,
-            new: vec![Vec::new(); rows],
-            running: vec![true; rows],
-            finish: vec![None; rows],
-            draws,
+impl<'o> Rows<'o> {
+    fn new(prompts: &Tokens, options: &'o Options) -> Result<Self> {
+        let longest = prompts.prompt.iter().copied().max().unwrap_or(0) as usize;
+        if let Some(limit) = options.context.filter(|limit| longest > *limit) {
+            return Err(Error::invalid(
+                format!("a prompt of {longest} tokens is longer than the model's context of {limit}"),
+                "shorten it",
+            ));
+        }
+        Ok(Self {
+            new: vec![Vec::new(); prompts.rows],
+            running: vec![true; prompts.rows],
+            finish: vec![None; prompts.rows],
+            prompt: prompts.prompt.clone(),
+            documents: prompts.documents.clone(),
             options,
-        };
-        (0..rows).for_each(|r| all.check_context(r));
-        all
+        })
     }
 
     fn all_done(&self) -> bool {
@@ -191,68 +187,69 @@ impl<'a> Rows<'a> {
         self.finish[row].get_or_insert(why);
     }
 
-    fn check_context(&mut self, row: usize) {
-        if self.options.context.is_some_and(|limit| self.texts[row].len() >= limit) {
-            self.end(row, Finish::Context);
-        }
-    }
-
     fn take_events(&mut self, events: &[Event], stops: &[String]) {
         for event in events.iter().filter(|e| stops.contains(&e.name)) {
-            if self.running[event.row] {
+            if self.running.get(event.row) == Some(&true) {
                 self.end(event.row, Finish::Event(event.name.clone()));
             }
         }
     }
 
-    /// The next id of every row; rows that have ended get a masked filler.
-    fn choose(&mut self, logits: &[Vec<f32>], on_token: &mut dyn FnMut(usize, u32)) -> Result<Vec<u32>> {
-        let mut ids = Vec::with_capacity(logits.len());
-        for (row, logits) in logits.iter().enumerate() {
-            if !self.running[row] {
-                ids.push(0);
-                continue;
-            }
-            let id = self.draws[row].next(logits)?;
-            self.texts[row].push(id);
+    /// The next id of every row; rows that have ended get a filler, which counts as padding.
+    fn choose(&mut self, logits: &[Vec<f32>], on_token: &mut dyn FnMut(usize, u32)) -> Vec<u32> {
+        let options = self.options;
+        let mut ids = vec![0; logits.len()];
+        for (row, logits) in logits.iter().enumerate().filter(|(_, l)| !l.is_empty()) {
+            let position = self.prompt[row] as usize + self.new[row].len();
+            let id = options.sampler.choose(logits, options.seed, self.documents[row], position as u64);
+            ids[row] = id;
             self.new[row].push(id);
             on_token(row, id);
-            if self.options.stop.contains(&id) {
+            if options.stop.contains(&id) {
                 self.end(row, Finish::Stop);
+            } else if self.new[row].len() < options.max_new_tokens && options.context.is_some_and(|c| position >= c) {
+                self.end(row, Finish::Context);
             }
-            self.check_context(row);
-            ids.push(id);
         }
-        Ok(ids)
-    }
-
-    /// The whole texts so far, for a generation without a cache.
-    fn whole(&self, prompts: &Tokens) -> Result<Tokens> {
-        let whole = Tokens::from_rows(&self.texts, Side::Left, 0)?;
-        Ok(Tokens {
-            documents: prompts.documents.clone(),
-            prompt: prompts.prompt.clone(),
-            special: prompts.special.clone(),
-            ..whole
-        })
+        ids
     }
 }
 
-/// The logits at the last real column of every row.
-fn last_logits(logits: &Tensor, input: &Tokens) -> Result<Vec<Vec<f32>>> {
-    (0..input.rows)
-        .map(|row| {
-            let real = &input.real[row * input.pos..(row + 1) * input.pos];
-            let last = real.iter().rposition(|r| *r).unwrap_or(0);
-            let logits = logits.narrow(0, row, 1)?.narrow(1, last, 1)?.flatten_all()?;
-            let logits = logits.to_dtype(DType::F32)?.to_vec1::<f32>()?;
-            if logits.iter().any(|x| x.is_nan()) {
-                return Err(Error::invalid(
-                    format!("the logits of row {row} are not numbers"),
-                    "an edit or the weights blow up: run `doctor`, or record the residual stream",
-                ));
-            }
-            Ok(logits)
-        })
-        .collect()
+/// Two calls of the same rows side by side, as one call.
+fn joined(before: &Tokens, next: &Tokens) -> Tokens {
+    let mut whole = Tokens {
+        pos: before.pos + next.pos,
+        ids: Vec::with_capacity(before.ids.len() + next.ids.len()),
+        real: Vec::with_capacity(before.ids.len() + next.ids.len()),
+        ..before.clone()
+    };
+    for row in 0..before.rows {
+        for part in [before, next] {
+            let span = row * part.pos..(row + 1) * part.pos;
+            whole.ids.extend_from_slice(&part.ids[span.clone()]);
+            whole.real.extend_from_slice(&part.real[span]);
+        }
+    }
+    whole
+}
+
+/// The logits at the last real column of every running row; nothing for the others.
+fn last_logits(logits: &Tensor, input: &Tokens, running: &[bool]) -> Result<Vec<Vec<f32>>> {
+    let of_row = |row: usize| {
+        if !running[row] {
+            return Ok(Vec::new());
+        }
+        let real = &input.real[row * input.pos..(row + 1) * input.pos];
+        let last = real.iter().rposition(|r| *r).unwrap_or(0);
+        let logits = logits.narrow(0, row, 1)?.narrow(1, last, 1)?.flatten_all()?;
+        let logits = logits.to_dtype(DType::F32)?.to_vec1::<f32>()?;
+        if logits.iter().any(|x| x.is_nan()) {
+            return Err(Error::invalid(
+                format!("the logits of row {row} are not numbers"),
+                "an edit or the weights blow up: run `doctor`, or record the residual stream",
+            ));
+        }
+        Ok(logits)
+    };
+    (0..input.rows).map(of_row).collect()
 }

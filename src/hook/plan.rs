@@ -6,6 +6,7 @@ use std::sync::Arc;
 use candle_core::{Device, Tensor, Var};
 
 use super::context::Context;
+use super::edit::Captured;
 use super::edit::{EditOp, Event, Registry, Source};
 use super::edit::{align, by_position};
 use super::record::{Recorder, Records};
@@ -13,7 +14,6 @@ use super::run::Pass;
 use super::selector::{SelectedSite, Selector};
 use super::site::{Axis, Site, SiteId, SiteTable};
 use super::tap::Form;
-use super::edit::Captured;
 use crate::{Error, Result};
 
 /// What happens at one site.
@@ -107,7 +107,8 @@ impl Plan {
             let recorder = Recorder::new(key, record.clone(), selected, site)?;
             let actions = self.actions_mut(table, id);
             let list = if raw { &mut actions.raw } else { &mut actions.recorders };
-            let twin = list.iter().any(|r| r.key == recorder.key && r.record.reduce.is_some() == record.reduce.is_some());
+            let twin =
+                list.iter().any(|r| r.key == recorder.key && r.record.reduce.is_some() == record.reduce.is_some());
             if twin {
                 return Err(Error::invalid(
                     format!("`{}` is recorded twice in one pass", recorder.key),
@@ -135,8 +136,8 @@ impl Plan {
 
     /// Makes sure a source will be at hand when its edit runs.
     fn check_source(&mut self, table: &SiteTable, source: &Source, edit: &super::edit::Edit) -> Result<()> {
+        source.check()?;
         let Source::Of(of) = source else { return Ok(()) };
-        of.check()?;
         if let Some(name) = &of.tensor {
             if !self.values.stored.contains_key(name) {
                 let known: Vec<&str> = self.values.stored.keys().map(String::as_str).collect();

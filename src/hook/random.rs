@@ -32,9 +32,7 @@ fn mix(z: u64) -> u64 {
 
 /// A stable number for a name, to be used as a part of a [`key`]: FNV-1a over its bytes.
 pub fn name(text: &str) -> u64 {
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, |h, b| {
-        (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3)
-    })
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3))
 }
 
 /// A standard normal number from a key (Box-Muller).

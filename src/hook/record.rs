@@ -35,20 +35,12 @@ pub struct Record {
 impl Record {
     /// Keeps the whole (selected) tensor.
     pub fn whole(site: Selector) -> Self {
-        Self {
-            site,
-            repeats: Repeats::default(),
-            reduce: None,
-            special: false,
-        }
+        Self { site, repeats: Repeats::default(), reduce: None, special: false }
     }
 
     /// Keeps a reducer's state.
     pub fn reduced(site: Selector, reduce: ReducerSpec) -> Self {
-        Self {
-            reduce: Some(reduce),
-            ..Self::whole(site)
-        }
+        Self { reduce: Some(reduce), ..Self::whole(site) }
     }
 }
 
@@ -91,10 +83,7 @@ impl Records {
     pub fn get(&self, name: &str) -> Result<&Tensor> {
         self.tensors.get(name).map(|r| &r.tensor).ok_or_else(|| {
             let known: Vec<&str> = self.tensors.keys().map(String::as_str).take(8).collect();
-            Error::invalid(
-                format!("no tensor was recorded at `{name}`"),
-                format!("recorded: {}", known.join(", ")),
-            )
+            Error::invalid(format!("no tensor was recorded at `{name}`"), format!("recorded: {}", known.join(", ")))
         })
     }
 }
@@ -115,11 +104,7 @@ impl Recorder {
             Some(spec) => {
                 if !site.by_position() {
                     return Err(Error::invalid(
-                        format!(
-                            "a reducer needs a site with axes batch and pos, `{}` has {}",
-                            site.name,
-                            axes(site)
-                        ),
+                        format!("a reducer needs a site with axes batch and pos, `{}` has {}", site.name, axes(site)),
                         "record the whole tensor, or reduce a site of the stream, a head's vectors or an MLP",
                     ));
                 }
@@ -131,13 +116,7 @@ impl Recorder {
                 Some(spec.build(width)?)
             }
         };
-        Ok(Self {
-            key,
-            record,
-            selected,
-            visits: Vec::new(),
-            reducer,
-        })
+        Ok(Self { key, record, selected, visits: Vec::new(), reducer })
     }
 
     /// Takes one visit of the site.
@@ -236,17 +215,12 @@ fn narrow(x: &Tensor, dim: usize, kept: &[usize], site: &Site, call: &Context) -
     }
     if let Some(beyond) = kept.iter().find(|i| **i >= size) {
         return Err(Error::invalid(
-            format!(
-                "index {beyond} of axis {} at `{}` is beyond its size {size}",
-                site.axes[dim].name(),
-                site.name
-            ),
+            format!("index {beyond} of axis {} at `{}` is beyond its size {size}", site.axes[dim].name(), site.name),
             "select an index below the size",
         ));
     }
     let index: Vec<u32> = kept.iter().map(|i| *i as u32).collect();
-    Ok(x.contiguous()?
-        .index_select(&Tensor::from_vec(index, kept.len(), x.device())?, dim)?)
+    Ok(x.contiguous()?.index_select(&Tensor::from_vec(index, kept.len(), x.device())?, dim)?)
 }
 
 fn key_column(call: &Context, row: usize, position: usize) -> Result<u32> {
@@ -265,17 +239,10 @@ fn at_positions(x: &Tensor, dim: usize, selector: &Selector, call: &Context) -> 
     let Some(scope) = call.scope(selector)? else {
         return Ok(Some(x.clone()));
     };
-    let rows: Vec<usize> = (0..call.rows)
-        .filter(|r| selector.rows().is_none_or(|l| l.contains(*r, call.rows)))
-        .collect();
-    let columns: Vec<Vec<u32>> = (rows.iter())
-        .map(|r| {
-            (0..call.pos)
-                .filter(|c| scope[r * call.pos + c])
-                .map(|c| c as u32)
-                .collect()
-        })
-        .collect();
+    let rows: Vec<usize> =
+        (0..call.rows).filter(|r| selector.rows().is_none_or(|l| l.contains(*r, call.rows))).collect();
+    let columns: Vec<Vec<u32>> =
+        (rows.iter()).map(|r| (0..call.pos).filter(|c| scope[r * call.pos + c]).map(|c| c as u32).collect()).collect();
     let most = columns.iter().map(Vec::len).max().unwrap_or(0);
     if most == 0 {
         return Ok(None);
@@ -298,24 +265,14 @@ fn at_positions(x: &Tensor, dim: usize, selector: &Selector, call: &Context) -> 
 /// Joins visits along the position axis; attention maps, whose key axis grows, are filled up with what masking gives.
 fn join(visits: &[Tensor], site: &Site) -> Result<Tensor> {
     let Some(dim) = site.dim(Axis::Pos).or(site.dim(Axis::Query)) else {
-        return visits
-            .last()
-            .cloned()
-            .ok_or_else(|| Error::invalid("no visit to join", "record at a visited site"));
+        return visits.last().cloned().ok_or_else(|| Error::invalid("no visit to join", "record at a visited site"));
     };
     let Some(key) = site.dim(Axis::Key) else {
         return Ok(Tensor::cat(visits, dim)?);
     };
-    let keys = visits
-        .iter()
-        .map(|v| v.dim(key))
-        .collect::<candle_core::Result<Vec<_>>>()?;
+    let keys = visits.iter().map(|v| v.dim(key)).collect::<candle_core::Result<Vec<_>>>()?;
     let most = keys.iter().copied().max().unwrap_or(0);
-    let masked = if site.name.ends_with("scores") {
-        f32::NEG_INFINITY
-    } else {
-        0.0
-    };
+    let masked = if site.name.ends_with("scores") { f32::NEG_INFINITY } else { 0.0 };
     let mut filled = Vec::with_capacity(visits.len());
     for (visit, have) in visits.iter().zip(keys) {
         if have == most {

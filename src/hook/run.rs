@@ -55,11 +55,8 @@ impl Run {
         for pass in &self.passes {
             for edit in &pass.edits {
                 for value in edit.params.values() {
-                    let Ok(Source::Of(SourceOf {
-                        pass: Some(p),
-                        site: Some(s),
-                        ..
-                    })) = serde_json::from_value::<Source>(value.clone())
+                    let Ok(Source::Of(SourceOf { pass: Some(p), site: Some(s), .. })) =
+                        serde_json::from_value::<Source>(value.clone())
                     else {
                         continue;
                     };
@@ -74,10 +71,6 @@ impl Run {
 
     /// The JSON schema of a job, with the parameters of every operation of `registry`.
     pub fn schema(registry: &Registry) -> Value {
-        let mut schema = schemars::schema_for!(Run).to_value();
-        if let Some(edit) = schema.pointer_mut("/$defs/Edit") {
-            *edit = registry.schema();
-        }
-        schema
+        registry.embed_into(schemars::schema_for!(Run).to_value())
     }
 }

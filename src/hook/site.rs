@@ -175,10 +175,7 @@ impl SiteTable {
     /// # Errors
     /// [`Error::UnknownSite`] with the nearest names.
     pub fn id(&self, name: &str) -> Result<SiteId> {
-        self.find(name).ok_or_else(|| Error::UnknownSite {
-            name: name.to_string(),
-            nearest: self.nearest(name),
-        })
+        self.find(name).ok_or_else(|| Error::UnknownSite { name: name.to_string(), nearest: self.nearest(name) })
     }
 
     /// The site with this exact name or alias, if there is one.

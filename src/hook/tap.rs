@@ -39,11 +39,7 @@ impl Tap<'static> {
 
     /// Nobody listens; the given form.
     pub fn silent(form: Form) -> Self {
-        Self {
-            plan: None,
-            form,
-            call: Context::default(),
-        }
+        Self { plan: None, form, call: Context::default() }
     }
 }
 
@@ -51,11 +47,7 @@ impl<'p> Tap<'p> {
     /// Listens as `plan` says.
     pub fn new(plan: &'p mut Plan) -> Self {
         let form = plan.form();
-        Self {
-            plan: Some(plan),
-            form,
-            call: Context::default(),
-        }
+        Self { plan: Some(plan), form, call: Context::default() }
     }
 
     /// The form the network must use.
@@ -135,14 +127,8 @@ fn edit(plan: &mut Plan, editor: &Editor, site: &Site, x: Tensor, call: &Context
     let part = editor.narrow(&x, site, call)?;
     let values = editor.values(plan, &part, site, call, scope.as_deref())?;
     let mut events: Vec<Event> = Vec::new();
-    let mut cx = EditContext {
-        site,
-        call,
-        scope: scope.as_deref(),
-        values: &values,
-        seed: plan.seed,
-        events: &mut events,
-    };
+    let mut cx =
+        EditContext { site, call, scope: scope.as_deref(), values: &values, seed: plan.seed, events: &mut events };
     let new = editor.op.apply(&part, &mut cx)?;
     plan.events.append(&mut events);
     editor.write_back(&x, &part, new, site, call, scope.as_deref())

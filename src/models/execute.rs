@@ -48,10 +48,7 @@ impl Outcome {
     pub fn pass(&self, name: &str) -> Result<&PassOutcome> {
         self.passes.iter().find(|p| p.name == name).ok_or_else(|| {
             let names: Vec<&str> = self.passes.iter().map(|p| p.name.as_str()).collect();
-            Error::invalid(
-                format!("the job has no pass `{name}`"),
-                format!("its passes are {}", names.join(", ")),
-            )
+            Error::invalid(format!("the job has no pass `{name}`"), format!("its passes are {}", names.join(", ")))
         })
     }
 }
@@ -63,18 +60,11 @@ impl Outcome {
 pub fn execute(net: &dyn Network, job: Job) -> Result<Outcome> {
     if job.inputs.len() != 1 && job.inputs.len() != job.run.passes.len() {
         return Err(Error::invalid(
-            format!(
-                "a job of {} passes got {} inputs",
-                job.run.passes.len(),
-                job.inputs.len()
-            ),
+            format!("a job of {} passes got {} inputs", job.run.passes.len(), job.inputs.len()),
             "give one input for all passes, or one for each",
         ));
     }
-    let mut values = Values {
-        stored: job.stored,
-        ..Values::default()
-    };
+    let mut values = Values { stored: job.stored, ..Values::default() };
     let mut passes = Vec::with_capacity(job.run.passes.len());
     for (i, pass) in job.run.passes.iter().enumerate() {
         let input = &job.inputs[if job.inputs.len() == 1 { 0 } else { i }];
@@ -83,28 +73,16 @@ pub fn execute(net: &dyn Network, job: Job) -> Result<Outcome> {
         let output = net.forward(input, &mut State::none(), &mut Tap::new(&mut plan))?;
         let events = plan.drain_events();
         let records = plan.finish_into(net.sites(), &pass.name, &mut values)?;
-        passes.push(PassOutcome {
-            name: pass.name.clone(),
-            output,
-            records,
-            events,
-        });
+        passes.push(PassOutcome { name: pass.name.clone(), output, records, events });
     }
     Ok(Outcome { passes })
 }
 
 /// One forward call with what to record and edit, outside any job.
 pub fn observe(net: &dyn Network, input: &Input, pass: &Pass, registry: &Registry) -> Result<PassOutcome> {
-    let run = Run {
-        passes: vec![pass.clone()],
-    };
+    let run = Run { passes: vec![pass.clone()] };
     let inputs = [input.clone()];
-    let job = Job {
-        run: &run,
-        inputs: &inputs,
-        stored: BTreeMap::new(),
-        registry,
-    };
+    let job = Job { run: &run, inputs: &inputs, stored: BTreeMap::new(), registry };
     let mut outcome = execute(net, job)?;
     Ok(outcome.passes.remove(0))
 }

@@ -52,10 +52,7 @@ pub fn gradients(
     for (id, zero) in plan.openings() {
         let name = &net.sites().get(*id).name;
         // A site that the metric does not depend on (the last layer's mask, say) has the gradient 0.
-        let grad = grads
-            .get(zero.as_tensor())
-            .cloned()
-            .map_or_else(|| zero.zeros_like(), Ok)?;
+        let grad = grads.get(zero.as_tensor()).cloned().map_or_else(|| zero.zeros_like(), Ok)?;
         let sum = match sites.remove(name) {
             Some(earlier) if earlier.dims() == grad.dims() => (earlier + grad)?,
             _ => grad,
@@ -71,10 +68,5 @@ pub fn gradients(
         }
     }
     let records = plan.records(net.sites())?;
-    Ok(Gradients {
-        value,
-        sites,
-        weights,
-        records,
-    })
+    Ok(Gradients { value, sites, weights, records })
 }

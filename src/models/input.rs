@@ -86,21 +86,14 @@ impl Tokens {
         let mut batch = Self::from_rows(rows, Side::Right, 0)?;
         if let Some((r, row)) = rows.iter().enumerate().find(|(_, row)| row.len() != batch.pos) {
             return Err(Error::invalid(
-                format!(
-                    "row {r} of the token ids has {} entries, the longest has {}",
-                    row.len(),
-                    batch.pos
-                ),
+                format!("row {r} of the token ids has {} entries, the longest has {}", row.len(), batch.pos),
                 "give rows of equal length, with padding marked in the attention mask",
             ));
         }
         let shape_fits = mask.len() == rows.len() && mask.iter().all(|m| m.len() == batch.pos);
         if !shape_fits {
             return Err(Error::invalid(
-                format!(
-                    "the attention mask does not have the shape [{}, {}] of the token ids",
-                    batch.rows, batch.pos
-                ),
+                format!("the attention mask does not have the shape [{}, {}] of the token ids", batch.rows, batch.pos),
                 "give one 0 or 1 per token",
             ));
         }
@@ -111,10 +104,7 @@ impl Tokens {
             match (first, last) {
                 (Some(f), Some(l)) if row[f..=l].iter().all(|b| *b) => {}
                 (None, _) => {
-                    return Err(Error::invalid(
-                        format!("row {r} of the attention mask is all 0"),
-                        "drop the row",
-                    ));
+                    return Err(Error::invalid(format!("row {r} of the attention mask is all 0"), "drop the row"));
                 }
                 _ => {
                     return Err(Error::invalid(
@@ -136,12 +126,7 @@ impl Tokens {
 
     /// The same batch with one new token per row appended as the next call of a cached generation.
     pub fn next(&self, ids: &[u32], real: &[bool]) -> Self {
-        Self {
-            pos: 1,
-            ids: ids.to_vec(),
-            real: real.to_vec(),
-            ..self.clone()
-        }
+        Self { pos: 1, ids: ids.to_vec(), real: real.to_vec(), ..self.clone() }
     }
 
     /// What the tap must know of this call, after the calls whose keys `before` describes.

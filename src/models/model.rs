@@ -22,11 +22,7 @@ pub struct OpenOptions {
 
 impl Default for OpenOptions {
     fn default() -> Self {
-        Self {
-            storage: Storage::F32,
-            device: Device::Cpu,
-            hub: HubOptions::from_env(),
-        }
+        Self { storage: Storage::F32, device: Device::Cpu, hub: HubOptions::from_env() }
     }
 }
 
@@ -59,8 +55,7 @@ impl WeightSource for FolderWeights<'_> {
     }
 
     fn tensor(&self, name: &str, shape: &[usize]) -> Result<Tensor> {
-        self.weights
-            .tensor_on(name, shape, self.options.storage, &self.options.device)
+        self.weights.tensor_on(name, shape, self.options.storage, &self.options.device)
     }
 }
 
@@ -82,21 +77,14 @@ impl Model {
     /// Whatever is missing or wrong with the config, the weights or the tokenizer's files.
     pub fn open(id_or_path: &str, options: &OpenOptions) -> Result<Self> {
         let folder = resolve(id_or_path, &options.hub)?;
-        let source = FolderWeights {
-            weights: folder.weights()?,
-            options,
-        };
+        let source = FolderWeights { weights: folder.weights()?, options };
         let decoder = Decoder::new(config(&folder)?, &source)?;
         let has_tokenizer = folder.file("tokenizer.json").is_some() || folder.file("vocab.json").is_some();
         let tokenizer = has_tokenizer.then(|| folder.tokenizer()).transpose()?;
         if let Some(tokenizer) = &tokenizer {
             tokenizer.check_vocab(decoder.facts().vocab)?;
         }
-        Ok(Self {
-            decoder,
-            folder,
-            tokenizer,
-        })
+        Ok(Self { decoder, folder, tokenizer })
     }
 
     /// The sites of a model, from its config alone.
@@ -143,9 +131,7 @@ impl Model {
 
     /// Ids that statistics over tokens skip.
     pub fn special(&self) -> Vec<u32> {
-        self.tokenizer
-            .as_ref()
-            .map_or_else(Vec::new, |t| t.special_ids().iter().copied().collect())
+        self.tokenizer.as_ref().map_or_else(Vec::new, |t| t.special_ids().iter().copied().collect())
     }
 
     /// Ids that end a generation.

@@ -26,10 +26,7 @@ impl State {
 
     /// Starts empty and carries keys and values from call to call.
     pub fn cached() -> Self {
-        Self {
-            keeps: true,
-            ..Self::default()
-        }
+        Self { keeps: true, ..Self::default() }
     }
 
     /// Whether calls leave something for the next one.

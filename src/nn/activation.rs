@@ -66,10 +66,7 @@ impl Activation {
         let found = NAMES.iter().find(|(known, _)| *known == name);
         found.map(|(_, activation)| *activation).ok_or_else(|| {
             let known: Vec<&str> = NAMES.iter().map(|(known, _)| *known).collect();
-            Error::invalid(
-                format!("unknown activation function `{name}`"),
-                format!("known are {}", known.join(", ")),
-            )
+            Error::invalid(format!("unknown activation function `{name}`"), format!("known are {}", known.join(", ")))
         })
     }
 

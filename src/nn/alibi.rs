@@ -31,20 +31,13 @@ impl Alibi {
     /// The usual slopes for this many heads.
     pub fn new(heads: usize, rounding: AlibiRounding, scale: f32) -> Result<Self> {
         if heads == 0 {
-            return Err(Error::invalid(
-                "ALiBi slopes for 0 heads",
-                "check the number of heads in the configuration",
-            ));
+            return Err(Error::invalid("ALiBi slopes for 0 heads", "check the number of heads in the configuration"));
         }
         let below = 1usize << heads.ilog2();
         let base = |n: usize| 2f64.powf(-(2f64.powf(-((n as f64).log2() - 3.0)))) as f32;
         let mut slopes: Vec<f32> = (1..=below).map(|k| base(below).powi(k as i32)).collect();
         slopes.extend((0..heads - below).map(|k| base(2 * below).powi(2 * k as i32 + 1)));
-        Ok(Self {
-            slopes,
-            rounding,
-            scale,
-        })
+        Ok(Self { slopes, rounding, scale })
     }
 
     /// The bias `[B or 1, H, Tq, Tk]` for positions `query` `[B, Tq]` and `key` `[B, Tk]`, given row after row.

@@ -21,11 +21,7 @@ fn group(heads: usize, kv_heads: usize) -> Result<usize> {
 
 /// `x` unless Candle's matrix product could not take its strides (a batch of more than one, heads inside).
 fn strided(x: Tensor, form: Form) -> Result<Tensor> {
-    Ok(if form == Form::Inference && x.dim(0)? == 1 {
-        x
-    } else {
-        x.contiguous()?
-    })
+    Ok(if form == Form::Inference && x.dim(0)? == 1 { x } else { x.contiguous()? })
 }
 
 /// Scaled inner products of queries `[B, Tq, H, d]` and keys `[B, Tk, Hkv, d]`: `[B, H, Tq, Tk]`.

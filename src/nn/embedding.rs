@@ -21,11 +21,7 @@ impl Embedding {
         let mut shape = ids.dims().to_vec();
         shape.push(self.table.dim(1)?);
         let rows = self.table.index_select(&ids.flatten_all()?, 0)?; // [n, D]
-        let rows = if is_half(rows.dtype()) {
-            rows.to_dtype(DType::F32)?
-        } else {
-            rows
-        };
+        let rows = if is_half(rows.dtype()) { rows.to_dtype(DType::F32)? } else { rows };
         Ok(rows.reshape(shape)?) // [.., D]
     }
 }

@@ -62,11 +62,7 @@ impl<'a> View<'a> {
     /// Opens a tensor; its memory may be strided.
     pub fn new(x: &'a Tensor) -> Self {
         let (storage, layout) = x.storage_and_layout();
-        Self {
-            storage,
-            start: layout.start_offset(),
-            stride: layout.stride(),
-        }
+        Self { storage, start: layout.start_offset(), stride: layout.stride() }
     }
 
     /// The elements as f32.
@@ -113,13 +109,11 @@ pub fn fill_rows(out: &mut [f32], width: usize, cost: usize, row: impl Fn(usize,
         return;
     }
     let per_task = (TASK / cost.max(1)).max(1);
-    out.par_chunks_mut(per_task * width)
-        .enumerate()
-        .for_each(|(task, chunk)| {
-            for (i, o) in chunk.chunks_exact_mut(width).enumerate() {
-                row(task * per_task + i, o);
-            }
-        });
+    out.par_chunks_mut(per_task * width).enumerate().for_each(|(task, chunk)| {
+        for (i, o) in chunk.chunks_exact_mut(width).enumerate() {
+            row(task * per_task + i, o);
+        }
+    });
 }
 
 /// e^x to 2e-7 relative; exactly 0 below -87.3 (so for -inf), infinite above 88.3, NaN for NaN.
@@ -156,25 +150,12 @@ pub fn tanh(x: f32) -> f32 {
 pub fn erf(x: f32) -> f32 {
     let (t, s) = (x.abs(), x * x);
     let mut p = -5.967_617e-4;
-    for c in [
-        4.991_194_2e-3,
-        -2.676_813_5e-2,
-        1.128_199_25e-1,
-        -3.761_253_4e-1,
-        1.283_791_7e-1,
-    ] {
+    for c in [4.991_194_2e-3, -2.676_813_5e-2, 1.128_199_25e-1, -3.761_253_4e-1, 1.283_791_7e-1] {
         p = p * s + c;
     }
     let small = p * x + x;
     let mut q = -1.728_534_7e-5;
-    for c in [
-        3.831_971_3e-4,
-        -3.883_964_4e-3,
-        2.425_462_2e-2,
-        -1.067_778_8e-1,
-        -6.348_467e-1,
-        -1.287_175_1e-1,
-    ] {
+    for c in [3.831_971_3e-4, -3.883_964_4e-3, 2.425_462_2e-2, -1.067_778_8e-1, -6.348_467e-1, -1.287_175_1e-1] {
         q = q * t + c;
     }
     let large = (1.0 - exp(q * t - t)).copysign(x);

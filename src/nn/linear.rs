@@ -112,9 +112,7 @@ impl Linear {
         let y = if n == 1 {
             Tensor::from_vec(by_output, (1, outputs), x.device())?
         } else {
-            Tensor::from_vec(by_output, (outputs, n), x.device())?
-                .t()?
-                .contiguous()?
+            Tensor::from_vec(by_output, (outputs, n), x.device())?.t()?.contiguous()?
         };
         Ok(y) // [n, out]
     }

@@ -78,11 +78,7 @@ impl Norm {
         let mut y = normalized.clone();
         if let Some(w) = &self.weight {
             let w = w.to_dtype(y.dtype())?;
-            let w = if self.offset == 0.0 {
-                w
-            } else {
-                (w + f64::from(self.offset))?
-            };
+            let w = if self.offset == 0.0 { w } else { (w + f64::from(self.offset))? };
             y = y.broadcast_mul(&w)?;
         }
         if let Some(b) = &self.bias {
@@ -175,10 +171,7 @@ impl Norm {
                 "the parameter must have the shape of the last one or two axes of the input",
             ));
         }
-        let values = tensor
-            .to_dtype(candle_core::DType::F32)?
-            .flatten_all()?
-            .to_vec1::<f32>()?;
+        let values = tensor.to_dtype(candle_core::DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
         Ok(Some(values.into_iter().map(|v| v + offset).collect()))
     }
 }

@@ -57,11 +57,7 @@ impl Rope {
             ));
         }
         let first = &positions[..t];
-        let rows = if positions.chunks_exact(t).all(|row| row == first) {
-            1
-        } else {
-            batch
-        };
+        let rows = if positions.chunks_exact(t).all(|row| row == first) { 1 } else { batch };
         let half = self.dim / 2;
         let factor = self.scaling.attention_factor();
         let (mut cos, mut sin) = (Vec::with_capacity(rows * t * half), Vec::with_capacity(rows * t * half));
@@ -87,10 +83,7 @@ impl Rope {
         let (rows, tt, half) = tables.cos.dims3()?;
         if tt != t || (rows != 1 && rows != b) || 2 * half != self.dim || self.dim > d {
             return Err(Error::invalid(
-                format!(
-                    "rotary tables [{rows}, {tt}, {half}] do not fit an input {:?}",
-                    x.dims()
-                ),
+                format!("rotary tables [{rows}, {tt}, {half}] do not fit an input {:?}", x.dims()),
                 "make the tables for the positions of this batch",
             ));
         }

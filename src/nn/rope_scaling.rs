@@ -80,30 +80,17 @@ impl RopeScaling {
     /// The factor by which cos and sin are scaled.
     pub fn attention_factor(&self) -> f32 {
         let factor = match self {
-            Self::Yarn {
-                factor,
-                attention_factor,
-                mscale,
-                mscale_all_dim,
-                ..
-            } => attention_factor.unwrap_or_else(|| match (mscale, mscale_all_dim) {
-                (Some(m), Some(all)) if *m != 0.0 && *all != 0.0 => heat(*factor, *m) / heat(*factor, *all),
-                _ => heat(*factor, 1.0),
-            }),
-            Self::LongRope {
-                original_max,
-                factor,
-                attention_factor,
-                max_position,
-                ..
-            } => attention_factor.unwrap_or_else(|| {
-                let factor = factor.unwrap_or(*max_position as f64 / *original_max as f64);
-                if factor <= 1.0 {
-                    1.0
-                } else {
-                    (1.0 + factor.ln() / (*original_max as f64).ln()).sqrt()
-                }
-            }),
+            Self::Yarn { factor, attention_factor, mscale, mscale_all_dim, .. } => {
+                attention_factor.unwrap_or_else(|| match (mscale, mscale_all_dim) {
+                    (Some(m), Some(all)) if *m != 0.0 && *all != 0.0 => heat(*factor, *m) / heat(*factor, *all),
+                    _ => heat(*factor, 1.0),
+                })
+            }
+            Self::LongRope { original_max, factor, attention_factor, max_position, .. } => attention_factor
+                .unwrap_or_else(|| {
+                    let factor = factor.unwrap_or(*max_position as f64 / *original_max as f64);
+                    if factor <= 1.0 { 1.0 } else { (1.0 + factor.ln() / (*original_max as f64).ln()).sqrt() }
+                }),
             _ => 1.0,
         };
         factor as f32
@@ -123,12 +110,7 @@ impl RopeScaling {
                 let stretch = *factor as f32 * seq_len as f32 / *original_max as f32 - (*factor - 1.0) as f32;
                 plain(base * stretch.powf((dim as f64 / (dim as f64 - 2.0)) as f32))
             }
-            Self::Llama3 {
-                factor,
-                low_freq_factor,
-                high_freq_factor,
-                original_max,
-            } => {
+            Self::Llama3 { factor, low_freq_factor, high_freq_factor, original_max } => {
                 let length = *original_max as f64;
                 let (factor, low, high) = (*factor as f32, *low_freq_factor, *high_freq_factor);
                 let (longest, shortest) = ((length / low) as f32, (length / high) as f32);
@@ -145,14 +127,7 @@ impl RopeScaling {
                 };
                 plain(base).into_iter().map(one).collect()
             }
-            Self::Yarn {
-                factor,
-                beta_fast,
-                beta_slow,
-                original_max,
-                truncate,
-                ..
-            } => {
+            Self::Yarn { factor, beta_fast, beta_slow, original_max, truncate, .. } => {
                 let (low, high) = ramp(*beta_fast, *beta_slow, dim, theta, *original_max as f64, *truncate);
                 let one = |(i, p): (usize, f32)| {
                     let kept = 1.0 - ((i as f32 - low as f32) / (high - low) as f32).clamp(0.0, 1.0);
@@ -160,17 +135,8 @@ impl RopeScaling {
                 };
                 powers(base, dim).into_iter().enumerate().map(one).collect()
             }
-            Self::LongRope {
-                short_factor,
-                long_factor,
-                original_max,
-                ..
-            } => {
-                let divisors = if seq_len > *original_max {
-                    long_factor
-                } else {
-                    short_factor
-                };
+            Self::LongRope { short_factor, long_factor, original_max, .. } => {
+                let divisors = if seq_len > *original_max { long_factor } else { short_factor };
                 if divisors.len() != dim / 2 {
                     return Err(Error::invalid(
                         format!("longrope expects {} factors and got {}", dim / 2, divisors.len()),
@@ -191,21 +157,13 @@ fn powers(base: f32, dim: usize) -> Vec<f32> {
 
 /// YaRN's attention temperature.
 fn heat(factor: f64, mscale: f64) -> f64 {
-    if factor <= 1.0 {
-        1.0
-    } else {
-        0.1 * mscale * factor.ln() + 1.0
-    }
+    if factor <= 1.0 { 1.0 } else { 0.1 * mscale * factor.ln() + 1.0 }
 }
 
 /// YaRN's ramp: the dimensions between which interpolation sets in.
 fn ramp(fast: f64, slow: f64, dim: usize, theta: f64, length: f64, truncate: bool) -> (f64, f64) {
     let at = |rotations: f64| dim as f64 * (length / (rotations * 2.0 * PI)).ln() / (2.0 * theta.ln());
-    let (low, high) = if truncate {
-        (at(fast).floor(), at(slow).ceil())
-    } else {
-        (at(fast), at(slow))
-    };
+    let (low, high) = if truncate { (at(fast).floor(), at(slow).ceil()) } else { (at(fast), at(slow)) };
     let (low, high) = (low.max(0.0), high.min(dim as f64 - 1.0));
     (low, if low == high { high + 0.001 } else { high })
 }

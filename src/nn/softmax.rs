@@ -46,11 +46,7 @@ pub fn masked(scores: &Tensor, mask: &AttentionMask, form: Form) -> Result<Tenso
     if mask.all_visible() {
         return Ok(scores.clone());
     }
-    let rule = ScoreRule {
-        cap: None,
-        bias: None,
-        mask,
-    };
+    let rule = ScoreRule { cap: None, bias: None, mask };
     rule.apply(scores, form)
 }
 
@@ -72,15 +68,9 @@ pub fn softmax(scores: &Tensor, form: Form) -> Result<Tensor> {
 pub fn pattern(scores: &Tensor, rule: &ScoreRule<'_>, want_scores: bool, form: Form) -> Result<Pattern> {
     if want_scores || !kernel::applies(form, scores) {
         let scores = rule.apply(scores, form)?;
-        return Ok(Pattern {
-            pattern: softmax(&scores, form)?,
-            scores: want_scores.then_some(scores),
-        });
+        return Ok(Pattern { pattern: softmax(&scores, form)?, scores: want_scores.then_some(scores) });
     }
-    Ok(Pattern {
-        pattern: rule.kernel(scores, kernel::softmax)?,
-        scores: None,
-    })
+    Ok(Pattern { pattern: rule.kernel(scores, kernel::softmax)?, scores: None })
 }
 
 /// A copy of `x` in which `row` changed every row.

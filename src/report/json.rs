@@ -23,10 +23,6 @@ pub fn whole<T: Report + Serialize>(result: &T) -> Result<Value> {
 }
 
 fn value<T: Serialize + ?Sized>(x: &T) -> Result<Value> {
-    serde_json::to_value(x).map_err(|e| {
-        Error::invalid(
-            format!("a result cannot be written as JSON: {e}"),
-            "report this as a defect",
-        )
-    })
+    serde_json::to_value(x)
+        .map_err(|e| Error::invalid(format!("a result cannot be written as JSON: {e}"), "report this as a defect"))
 }

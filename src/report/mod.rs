@@ -82,10 +82,7 @@ pub struct Column {
 impl Column {
     /// A column in which no way is better.
     pub fn new(name: impl Into<String>) -> Self {
-        Self {
-            name: name.into(),
-            better: None,
-        }
+        Self { name: name.into(), better: None }
     }
 
     /// The same column with a better way.
@@ -208,9 +205,6 @@ pub struct Figure {
 impl Figure {
     /// A named number.
     pub fn new(name: impl Into<String>, value: Cell) -> Self {
-        Self {
-            name: name.into(),
-            value,
-        }
+        Self { name: name.into(), value }
     }
 }

@@ -5,11 +5,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// A number, or the name of one that JSON lacks.
 pub fn serialize<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
-    if value.is_finite() {
-        value.serialize(serializer)
-    } else {
-        value.to_string().serialize(serializer)
-    }
+    if value.is_finite() { value.serialize(serializer) } else { value.to_string().serialize(serializer) }
 }
 
 /// Reads what [`serialize`] wrote.
@@ -26,9 +22,7 @@ pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D:
             "NaN" => Ok(f64::NAN),
             "inf" => Ok(f64::INFINITY),
             "-inf" => Ok(f64::NEG_INFINITY),
-            _ => Err(de::Error::custom(format!(
-                "expected a number, \"NaN\", \"inf\" or \"-inf\", got {name:?}"
-            ))),
+            _ => Err(de::Error::custom(format!("expected a number, \"NaN\", \"inf\" or \"-inf\", got {name:?}"))),
         },
     }
 }

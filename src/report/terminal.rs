@@ -33,18 +33,11 @@ impl Style {
     pub fn stdout() -> Self {
         let columns = std::env::var("COLUMNS").ok().and_then(|c| c.parse().ok());
         let refused = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
-        Self {
-            width: columns.filter(|c| *c > 0).unwrap_or(WIDTH),
-            colour: std::io::stdout().is_terminal() && !refused,
-        }
+        Self { width: columns.filter(|c| *c > 0).unwrap_or(WIDTH), colour: std::io::stdout().is_terminal() && !refused }
     }
 
     fn paint(self, code: &str, text: &str) -> String {
-        if self.colour {
-            format!("\u{1b}[{code}m{text}\u{1b}[0m")
-        } else {
-            text.to_string()
-        }
+        if self.colour { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_string() }
     }
 }
 
@@ -64,11 +57,7 @@ pub fn render(blocks: &[Block], style: &Style) -> String {
 
 fn draw(block: &Block, style: Style) -> String {
     match block {
-        Block::Heading { text } => lines(
-            wrap(&clean(text), style.width)
-                .iter()
-                .map(|line| style.paint("1", line)),
-        ),
+        Block::Heading { text } => lines(wrap(&clean(text), style.width).iter().map(|line| style.paint("1", line))),
         Block::Text { text } => lines(clean_lines(text).iter().flat_map(|line| wrap(line, style.width))),
         Block::Table(table) => draw_table(table, style),
         Block::Verdicts { verdicts } => lines(verdicts.iter().flat_map(|v| draw_verdict(v, style))),
@@ -88,11 +77,7 @@ fn draw_verdict(judged: &Judged, style: Style) -> Vec<String> {
         text += &format!(": {}", clean(&judged.reason));
     }
     if !judged.figures.is_empty() {
-        let figures: Vec<String> = judged
-            .figures
-            .iter()
-            .map(|f| format!("{} {}", f.name, f.value))
-            .collect();
+        let figures: Vec<String> = judged.figures.iter().map(|f| format!("{} {}", f.name, f.value)).collect();
         text += &format!(" ({})", clean(&figures.join(", ")));
     }
     let wrapped = wrap(&text, style.width.saturating_sub(indent).max(NARROWEST));
@@ -100,11 +85,7 @@ fn draw_verdict(judged: &Judged, style: Style) -> Vec<String> {
         .iter()
         .enumerate()
         .map(|(i, line)| match i {
-            0 => format!(
-                "{}{}{line}",
-                style.paint(colour(judged.verdict), word),
-                " ".repeat(indent - word.len())
-            ),
+            0 => format!("{}{}{line}", style.paint(colour(judged.verdict), word), " ".repeat(indent - word.len())),
             _ => format!("{}{line}", " ".repeat(indent)),
         })
         .collect()
@@ -112,18 +93,10 @@ fn draw_verdict(judged: &Judged, style: Style) -> Vec<String> {
 
 fn draw_table(table: &Table, style: Style) -> String {
     let heads: Vec<String> = table.columns.iter().map(|c| clean(&c.name) + arrow(c.better)).collect();
-    let cells: Vec<Vec<String>> = table
-        .rows
-        .iter()
-        .map(|row| row.iter().map(|c| clean(&c.to_string())).collect())
-        .collect();
+    let cells: Vec<Vec<String>> =
+        table.rows.iter().map(|row| row.iter().map(|c| clean(&c.to_string())).collect()).collect();
     let numeric = |column: usize| {
-        let mut filled = table
-            .rows
-            .iter()
-            .filter_map(|row| row.get(column))
-            .filter(|c| **c != Cell::Empty)
-            .peekable();
+        let mut filled = table.rows.iter().filter_map(|row| row.get(column)).filter(|c| **c != Cell::Empty).peekable();
         filled.peek().is_some() && filled.all(Cell::is_number)
     };
     let right: Vec<bool> = (0..heads.len()).map(numeric).collect();
@@ -160,19 +133,8 @@ fn arrow(better: Option<Better>) -> &'static str {
 
 /// Natural widths, with the widest columns of words narrowed until the row fits.
 fn widths(heads: &[String], cells: &[Vec<String>], right: &[bool], window: usize) -> Vec<usize> {
-    let widest = |column: usize| {
-        cells
-            .iter()
-            .filter_map(|row| row.get(column))
-            .map(|c| width(c))
-            .max()
-            .unwrap_or(0)
-    };
-    let mut widths: Vec<usize> = heads
-        .iter()
-        .enumerate()
-        .map(|(c, head)| widest(c).max(width(head)))
-        .collect();
+    let widest = |column: usize| cells.iter().filter_map(|row| row.get(column)).map(|c| width(c)).max().unwrap_or(0);
+    let mut widths: Vec<usize> = heads.iter().enumerate().map(|(c, head)| widest(c).max(width(head))).collect();
     let gaps = GAP * widths.len().saturating_sub(1);
     while widths.iter().sum::<usize>() + gaps > window {
         let words = (0..widths.len()).filter(|c| !right[*c] && widths[*c] > NARROWEST);
@@ -194,21 +156,12 @@ fn draw_row(
     let wrapped: Vec<Vec<String>> = cells.iter().zip(widths).map(|(cell, w)| wrap(cell, *w)).collect();
     let height = wrapped.iter().map(Vec::len).max().unwrap_or(0);
     let line = |i: usize| {
-        let parts = wrapped
-            .iter()
-            .zip(widths)
-            .zip(right)
-            .enumerate()
-            .map(|(column, ((cell, w), right))| {
-                let text = cell.get(i).map_or("", String::as_str);
-                let fill = " ".repeat(w.saturating_sub(width(text)));
-                let text = if text.is_empty() {
-                    String::new()
-                } else {
-                    paint(column, text.to_string())
-                };
-                if *right { fill + &text } else { text + &fill }
-            });
+        let parts = wrapped.iter().zip(widths).zip(right).enumerate().map(|(column, ((cell, w), right))| {
+            let text = cell.get(i).map_or("", String::as_str);
+            let fill = " ".repeat(w.saturating_sub(width(text)));
+            let text = if text.is_empty() { String::new() } else { paint(column, text.to_string()) };
+            if *right { fill + &text } else { text + &fill }
+        });
         parts.collect::<Vec<_>>().join(&" ".repeat(GAP))
     };
     (0..height).map(line).collect()

@@ -34,9 +34,7 @@ pub fn write_atomic(path: impl AsRef<Path>, fill: impl FnOnce(&mut File) -> Resu
 fn builder() -> tempfile::Builder<'static, 'static> {
     use std::os::unix::fs::PermissionsExt;
     let mut builder = tempfile::Builder::new();
-    builder
-        .prefix(".optrode-")
-        .permissions(std::fs::Permissions::from_mode(0o666));
+    builder.prefix(".optrode-").permissions(std::fs::Permissions::from_mode(0o666));
     builder
 }
 

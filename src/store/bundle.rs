@@ -5,15 +5,16 @@
 //! ```
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use candle_core::{Device, Tensor};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use super::safetensors::{Storage, WeightFile};
-use super::text::read_text;
-use crate::hook::Edit;
+use super::text::read_json;
+use crate::hook::{Edit, Registry};
 use crate::{Error, Result};
 
 /// The only version so far.
@@ -35,9 +36,22 @@ pub struct EditFile {
     pub note: Option<String>,
 }
 
+impl EditFile {
+    /// The JSON schema of an edit file, with the parameters of every operation of `registry`.
+    pub fn schema(registry: &Registry) -> Value {
+        let mut schema = registry.embed_into(schemars::schema_for!(Self).to_value());
+        if let Some(version) = schema.pointer_mut("/properties/version") {
+            *version = json!({ "description": "The version of this format.", "const": VERSION });
+        }
+        schema
+    }
+}
+
 /// Edits with the tensors that they refer to.
 #[derive(Clone, Debug)]
 pub struct Bundle {
+    /// Where they were read from.
+    pub path: PathBuf,
     /// The edits.
     pub file: EditFile,
     /// The stored tensors, f32.
@@ -51,25 +65,23 @@ impl Bundle {
     /// [`Error::File`] for a file that is missing, malformed, of another version, or with unknown keys.
     pub fn open(path: impl AsRef<Path>, device: &Device) -> Result<Self> {
         let path = path.as_ref();
-        let json = if path.is_dir() {
-            path.join("edit.json")
-        } else {
-            path.to_path_buf()
-        };
-        let file: EditFile = serde_json::from_str(&read_text(&json)?).map_err(|e| {
+        let json = if path.is_dir() { path.join("edit.json") } else { path.to_path_buf() };
+        let value = read_json(&json)?;
+        // First of all: a later version may have keys that this one does not know.
+        if let Some(version) = value.get("version").filter(|v| **v != VERSION) {
+            return Err(Error::file(
+                &json,
+                format!("version {version} of the edit format, expected {VERSION}"),
+                "write it with this version of optrode, or use the version that wrote it",
+            ));
+        }
+        let file = EditFile::deserialize(value).map_err(|e| {
             Error::file(
                 &json,
                 format!("no edit file: {e}"),
                 r#"expected {"version": 1, "edits": [{"site": ..., "op": ...}]}"#,
             )
         })?;
-        if file.version != VERSION {
-            return Err(Error::file(
-                &json,
-                format!("version {} of the edit format, expected {VERSION}", file.version),
-                "write it with this version of optrode, or use the version that wrote it",
-            ));
-        }
         let mut tensors = BTreeMap::new();
         let stored = path.join("tensors.safetensors");
         if path.is_dir() && stored.exists() {
@@ -78,22 +90,23 @@ impl Bundle {
                 tensors.insert(name.to_string(), weights.tensor(name, device, Storage::F32)?);
             }
         }
-        Ok(Self { file, tensors })
+        Ok(Self { path: json, file, tensors })
     }
 
     /// Checks that the edits belong to this model.
     ///
     /// # Errors
-    /// [`Error::Invalid`] when they were fitted on another one.
+    /// [`Error::File`] when they were fitted on another one.
     pub fn check_model(&self, identity: impl FnOnce() -> Result<String>) -> Result<()> {
         let Some(expected) = &self.file.model else {
             return Ok(());
         };
         let got = identity()?;
         if *expected != got {
-            return Err(Error::invalid(
-                format!("the edits were fitted on the model {expected}, this one is {got}"),
-                "use the model they belong to, or remove `model` from edit.json if you mean it",
+            return Err(Error::file(
+                &self.path,
+                format!("the edits were fitted on the model with the sha256 {expected}, this one has {got}"),
+                "use the model they belong to, or remove `model` from the file if you mean it",
             ));
         }
         Ok(())

@@ -38,11 +38,7 @@ pub struct Message {
 impl Message {
     /// A turn with a role and a text.
     pub fn new(role: impl Into<String>, content: impl Into<String>) -> Self {
-        Self {
-            role: role.into(),
-            content: content.into(),
-            extra: Map::new(),
-        }
+        Self { role: role.into(), content: content.into(), extra: Map::new() }
     }
 }
 
@@ -112,10 +108,7 @@ impl ChatTemplate {
 
     /// A template from its text, with the texts of `bos_token`, `eos_token` and the like.
     pub fn from_text(text: impl Into<String>, tokens: Map<String, Value>) -> Self {
-        Self {
-            sources: BTreeMap::from([("default".to_string(), text.into())]),
-            tokens,
-        }
+        Self { sources: BTreeMap::from([("default".to_string(), text.into())]), tokens }
     }
 
     /// The names of the templates; a single one is called `default`.
@@ -171,15 +164,9 @@ impl ChatTemplate {
             ..minijinja::Value::from_serialize(&values)
         };
         let mut out = Bounded(Vec::new());
-        template
-            .render_captured_to(values, &mut out)
-            .map_err(|e| refused(name, &e))?;
-        String::from_utf8(out.0).map_err(|e| {
-            Error::invalid(
-                format!("chat template `{name}` wrote no UTF-8: {e}"),
-                "report this defect",
-            )
-        })
+        template.render_captured_to(values, &mut out).map_err(|e| refused(name, &e))?;
+        String::from_utf8(out.0)
+            .map_err(|e| Error::invalid(format!("chat template `{name}` wrote no UTF-8: {e}"), "report this defect"))
     }
 }
 
@@ -222,15 +209,7 @@ fn refused(name: &str, error: &minijinja::Error) -> Error {
 /// The texts of the special tokens in a configuration, each a text or an object with `content`.
 pub(super) fn special_texts(config: &Value) -> Map<String, Value> {
     let mut out = Map::new();
-    for name in [
-        "bos_token",
-        "eos_token",
-        "unk_token",
-        "pad_token",
-        "sep_token",
-        "cls_token",
-        "mask_token",
-    ] {
+    for name in ["bos_token", "eos_token", "unk_token", "pad_token", "sep_token", "cls_token", "mask_token"] {
         let value = config.get(name);
         let text = value.and_then(|v| v.as_str().or_else(|| v.get("content").and_then(Value::as_str)));
         if let Some(text) = text {

@@ -51,24 +51,14 @@ struct Fetch<'a> {
 /// Fetches what a model needs; gives the snapshot folder and its commit.
 pub(super) fn fetch(repo: &RepoId, options: &HubOptions) -> Result<(PathBuf, String)> {
     let remote = client(options)?.model(repo.owner.as_str(), repo.name.as_str());
-    let info = remote
-        .info()
-        .revision(repo.revision.as_str())
-        .send()
-        .map_err(|e| explain(repo, options, &e))?;
+    let info = remote.info().revision(repo.revision.as_str()).send().map_err(|e| explain(repo, options, &e))?;
     let commit = info.sha.filter(|sha| is_commit(sha)).ok_or_else(|| {
         Error::invalid(
             format!("the Hub at {} names no commit for {repo}", options.endpoint),
             "check HF_ENDPOINT; try again later",
         )
     })?;
-    let fetch = Fetch {
-        root: repo.folder(&options.cache),
-        repo,
-        options,
-        remote,
-        commit,
-    };
+    let fetch = Fetch { root: repo.folder(&options.cache), repo, options, remote, commit };
     fetch.run()?;
     Ok((fetch.snapshot(), fetch.commit))
 }
@@ -113,9 +103,7 @@ impl Fetch<'_> {
         }
         if !is_commit(&self.repo.revision) {
             let path = self.root.join("refs").join(&self.repo.revision);
-            write_atomic(&path, |file| {
-                file.write_all(self.commit.as_bytes()).map_err(Error::io(&path))
-            })?;
+            write_atomic(&path, |file| file.write_all(self.commit.as_bytes()).map_err(Error::io(&path)))?;
         }
         Ok(())
     }
@@ -126,18 +114,10 @@ impl Fetch<'_> {
 
     /// The files at the top of the repository. Names and hashes end up in paths, so odd ones are left out.
     fn list(&self) -> Result<Vec<Remote>> {
-        let entries = self
-            .remote
-            .list_tree()
-            .revision(self.commit.as_str())
-            .send()
-            .map_err(|e| self.explain(&e))?;
+        let entries = self.remote.list_tree().revision(self.commit.as_str()).send().map_err(|e| self.explain(&e))?;
         let mut files = Vec::new();
         for entry in entries {
-            let RepoTreeEntry::File {
-                oid, size, path, lfs, ..
-            } = entry
-            else {
+            let RepoTreeEntry::File { oid, size, path, lfs, .. } = entry else {
                 continue;
             };
             let sha256 = lfs.as_ref().and_then(|l| l.sha256.clone()).filter(|h| is_sha256(h));
@@ -157,10 +137,7 @@ impl Fetch<'_> {
     fn no_weights(&self, listed: &[Remote]) -> Error {
         match listed.iter().find(|f| is_pickle(&f.name)) {
             Some(pickle) => Error::invalid(
-                format!(
-                    "{} has its weights only as `{}`, expected safetensors",
-                    self.repo, pickle.name
-                ),
+                format!("{} has its weights only as `{}`, expected safetensors", self.repo, pickle.name),
                 convert_hint(&self.repo.id()),
             ),
             None => Error::invalid(
@@ -217,19 +194,13 @@ impl Fetch<'_> {
         }
         let mut sha256 = sha256_file(partial)?;
         if is_sha256(&file.hash) && sha256 != file.hash {
-            tracing::warn!(
-                file = file.name,
-                "the resumed download has another sha256; starting again"
-            );
+            tracing::warn!(file = file.name, "the resumed download has another sha256; starting again");
             self.append(file, partial, false, &bar)?;
             sha256 = sha256_file(partial)?;
             if sha256 != file.hash {
                 std::fs::remove_file(partial).map_err(Error::io(partial))?;
                 return Err(Error::invalid(
-                    format!(
-                        "{} of {} has sha256 {sha256}, expected {}",
-                        file.name, self.repo, file.hash
-                    ),
+                    format!("{} of {} has sha256 {sha256}, expected {}", file.name, self.repo, file.hash),
                     "the connection or a proxy changes what it passes on; try another network",
                 ));
             }
@@ -240,12 +211,8 @@ impl Fetch<'_> {
 
     /// Asks for range after range until the file has its size.
     fn append(&self, file: &Remote, partial: &Path, resume: bool, bar: &ProgressBar) -> Result<()> {
-        let mut out = OpenOptions::new()
-            .create(true)
-            .write(true)
-            .truncate(false)
-            .open(partial)
-            .map_err(Error::io(partial))?;
+        let mut out =
+            OpenOptions::new().create(true).write(true).truncate(false).open(partial).map_err(Error::io(partial))?;
         let mut have = out.metadata().map_err(Error::io(partial))?.len();
         if !resume || have > file.size {
             out.set_len(0).map_err(Error::io(partial))?;
@@ -304,9 +271,7 @@ impl Fetch<'_> {
         }
         let style = ProgressStyle::with_template("{msg} [{bar:30}] {bytes}/{total_bytes} {bytes_per_sec} {eta}")
             .unwrap_or_else(|_| ProgressStyle::default_bar());
-        ProgressBar::new(file.size)
-            .with_style(style)
-            .with_message(file.name.clone())
+        ProgressBar::new(file.size).with_style(style).with_message(file.name.clone())
     }
 
     fn explain(&self, error: &HFError) -> Error {
@@ -340,23 +305,21 @@ fn explain(repo: &RepoId, options: &HubOptions, error: &HFError) -> Error {
             ),
         },
         HFError::Forbidden { .. } => Error::invalid(format!("the token has no access to {id} (403)"), login),
-        HFError::RevisionNotFound {
-            context: Some(context), ..
-        } if context.error_code.as_deref() == Some("RevisionNotFound") => Error::invalid(
-            format!("{id} has no revision `{}`", repo.revision),
-            "give a branch, a tag or a full commit hash, or leave it out",
-        ),
+        HFError::RevisionNotFound { context: Some(context), .. }
+            if context.error_code.as_deref() == Some("RevisionNotFound") =>
+        {
+            Error::invalid(
+                format!("{id} has no revision `{}`", repo.revision),
+                "give a branch, a tag or a full commit hash, or leave it out",
+            )
+        }
         HFError::RepoNotFound { .. } | HFError::RevisionNotFound { .. } => Error::invalid(
-            format!(
-                "{id} does not exist on {}, or has no revision `{}` (404)",
-                options.endpoint, repo.revision
-            ),
+            format!("{id} does not exist on {}, or has no revision `{}` (404)", options.endpoint, repo.revision),
             "check the spelling; a local folder needs its right path",
         ),
-        HFError::EntryNotFound { path, .. } => Error::invalid(
-            format!("{id} lists {path} but does not give it (404)"),
-            "try again later",
-        ),
+        HFError::EntryNotFound { path, .. } => {
+            Error::invalid(format!("{id} lists {path} but does not give it (404)"), "try again later")
+        }
         HFError::RateLimited { retry_after, .. } => Error::invalid(
             format!("the Hub asks to wait before {id} is fetched (429)"),
             match retry_after {
@@ -385,9 +348,7 @@ fn link(blob: &Path, pointer: &Path) -> Result<()> {
             .prefix(".optrode-")
             .make_in(folder, |at| std::os::unix::fs::symlink(&target, at))
             .map_err(Error::io(pointer))?;
-        made.into_temp_path()
-            .persist(pointer)
-            .map_err(|e| Error::io(pointer)(e.error))
+        made.into_temp_path().persist(pointer).map_err(|e| Error::io(pointer)(e.error))
     }
     #[cfg(not(unix))]
     {

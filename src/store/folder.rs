@@ -91,11 +91,7 @@ impl ModelFolder {
         if !path.is_dir() {
             return Err(Error::file(
                 path,
-                if path.exists() {
-                    "this is a file, expected a folder"
-                } else {
-                    "there is no such folder"
-                },
+                if path.exists() { "this is a file, expected a folder" } else { "there is no such folder" },
                 "name a folder with config.json, tokenizer.json and model.safetensors",
             ));
         }
@@ -232,10 +228,8 @@ fn find_weights(path: &Path, origin: &Origin) -> Result<Layout> {
         .collect();
     names.sort_unstable();
     // An adapter is a change to another model and no model by itself.
-    let tensors: Vec<&String> = names
-        .iter()
-        .filter(|n| n.ends_with(".safetensors") && !n.starts_with("adapter_"))
-        .collect();
+    let tensors: Vec<&String> =
+        names.iter().filter(|n| n.ends_with(".safetensors") && !n.starts_with("adapter_")).collect();
     if let [only] = tensors[..] {
         return Ok(Layout::Single(path.join(only)));
     }

@@ -50,17 +50,11 @@ impl HubOptions {
         let var = |name: &str| get(name).filter(|v| !v.is_empty());
         let on = |name: &str| {
             let value = var(name)?.to_ascii_uppercase();
-            ["1", "ON", "YES", "TRUE"]
-                .contains(&value.as_str())
-                .then(|| format!("{name} is set"))
+            ["1", "ON", "YES", "TRUE"].contains(&value.as_str()).then(|| format!("{name} is set"))
         };
-        let home = var("HOME")
-            .or_else(|| var("USERPROFILE"))
-            .unwrap_or_else(|| ".".to_string());
+        let home = var("HOME").or_else(|| var("USERPROFILE")).unwrap_or_else(|| ".".to_string());
         let hf_home = var("HF_HOME").map(PathBuf::from).unwrap_or_else(|| {
-            var("XDG_CACHE_HOME")
-                .map_or_else(|| Path::new(&home).join(".cache"), PathBuf::from)
-                .join("huggingface")
+            var("XDG_CACHE_HOME").map_or_else(|| Path::new(&home).join(".cache"), PathBuf::from).join("huggingface")
         });
         let cache = var("HF_HUB_CACHE").or_else(|| var("HUGGINGFACE_HUB_CACHE"));
         let token = || {
@@ -149,20 +143,12 @@ impl RepoId {
         if !revision.split('/').all(|part| !part.is_empty() && word(part)) {
             return Err(bad("a revision is a branch, a tag or a commit"));
         }
-        Ok(Self {
-            owner: owner.to_string(),
-            name: name.to_string(),
-            revision: revision.to_string(),
-        })
+        Ok(Self { owner: owner.to_string(), name: name.to_string(), revision: revision.to_string() })
     }
 
     /// `org/name`.
     pub(super) fn id(&self) -> String {
-        if self.owner.is_empty() {
-            self.name.clone()
-        } else {
-            format!("{}/{}", self.owner, self.name)
-        }
+        if self.owner.is_empty() { self.name.clone() } else { format!("{}/{}", self.owner, self.name) }
     }
 
     /// The repository's folder in the cache.
@@ -176,10 +162,7 @@ impl RepoId {
     }
 
     fn origin(&self, commit: &str) -> Origin {
-        Origin::Hub {
-            id: self.id(),
-            commit: commit.to_string(),
-        }
+        Origin::Hub { id: self.id(), commit: commit.to_string() }
     }
 
     /// The snapshot that the cache has for the revision, whole or not, and its commit.
@@ -212,9 +195,7 @@ pub(super) fn is_commit(revision: &str) -> bool {
 fn is_whole(folder: &Path, commit: &str, repo: &RepoId, options: &HubOptions) -> bool {
     let weights = folder.join(SINGLE).is_file()
         || shard_map(&folder.join(INDEX)).is_ok_and(|map| map.values().all(|shard| folder.join(shard).is_file()));
-    let tokenizer = ["tokenizer.json", "vocab.json", "tokenizer.model"]
-        .iter()
-        .any(|f| folder.join(f).is_file());
+    let tokenizer = ["tokenizer.json", "vocab.json", "tokenizer.model"].iter().any(|f| folder.join(f).is_file());
     weights && (tokenizer || no_tokenizer_mark(&repo.folder(&options.cache), commit).exists())
 }
 
@@ -255,20 +236,15 @@ pub struct CachedRevision {
 /// When the cache folder cannot be read.
 pub fn cache_list(options: &HubOptions) -> Result<Vec<CachedRepo>> {
     let client = client(options)?;
-    let scan = client
-        .scan_cache()
-        .send()
-        .map_err(|e| Error::file(&options.cache, e.to_string(), "check its rights"))?;
+    let scan =
+        client.scan_cache().send().map_err(|e| Error::file(&options.cache, e.to_string(), "check its rights"))?;
     let mut repos: Vec<CachedRepo> = scan
         .repos
         .into_iter()
         .filter(|repo| repo.repo_type == "model")
         .map(|mut repo| {
-            repo.revisions.sort_by(|a, b| {
-                b.last_modified
-                    .cmp(&a.last_modified)
-                    .then(a.commit_hash.cmp(&b.commit_hash))
-            });
+            repo.revisions
+                .sort_by(|a, b| b.last_modified.cmp(&a.last_modified).then(a.commit_hash.cmp(&b.commit_hash)));
             let revisions = repo.revisions.into_iter().map(|revision| {
                 let mut files: Vec<String> = revision.files.into_iter().map(|f| f.file_name).collect();
                 files.sort_unstable();
@@ -282,11 +258,7 @@ pub fn cache_list(options: &HubOptions) -> Result<Vec<CachedRepo>> {
                     path: revision.snapshot_path,
                 }
             });
-            CachedRepo {
-                id: repo.repo_id,
-                revisions: revisions.collect(),
-                size: repo.size_on_disk,
-            }
+            CachedRepo { id: repo.repo_id, revisions: revisions.collect(), size: repo.size_on_disk }
         })
         .collect();
     repos.sort_by(|a, b| a.id.cmp(&b.id));
@@ -304,9 +276,6 @@ pub(super) fn client(options: &HubOptions) -> Result<hf_hub::HFClientSync> {
         builder = builder.token(token);
     }
     builder.build_sync().map_err(|e| {
-        Error::invalid(
-            format!("the Hub at {} cannot be used: {e}", options.endpoint),
-            "check HF_ENDPOINT",
-        )
+        Error::invalid(format!("the Hub at {} cannot be used: {e}", options.endpoint), "check HF_ENDPOINT")
     })
 }

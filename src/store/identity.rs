@@ -52,9 +52,7 @@ impl Identity {
         let mut known = Memory::load(memory);
         let mut files = Vec::with_capacity(paths.len());
         for path in paths {
-            let name = path
-                .file_name()
-                .map_or_else(String::new, |n| n.to_string_lossy().into_owned());
+            let name = path.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
             let sha256 = known.hash(path)?;
             files.push(FileHash { name, sha256 });
         }
@@ -64,10 +62,7 @@ impl Identity {
         for file in &files {
             all.update(format!("{}\0{}\n", file.name, file.sha256));
         }
-        Ok(Self {
-            sha256: hex(&all.finalize()),
-            files,
-        })
+        Ok(Self { sha256: hex(&all.finalize()), files })
     }
 }
 
@@ -126,19 +121,14 @@ impl Memory {
             .and_then(|p| std::fs::read(p).ok())
             .and_then(|bytes| serde_json::from_slice(&bytes).ok())
             .unwrap_or_default();
-        Self {
-            entries,
-            changed: false,
-        }
+        Self { entries, changed: false }
     }
 
     fn save(&self, path: Option<&Path>) {
         if let (true, Some(path)) = (self.changed, path)
             && let Ok(text) = serde_json::to_vec_pretty(&self.entries)
         {
-            let written = write_atomic(path, |file| {
-                std::io::Write::write_all(file, &text).map_err(Error::io(path))
-            });
+            let written = write_atomic(path, |file| std::io::Write::write_all(file, &text).map_err(Error::io(path)));
             if let Err(error) = written {
                 tracing::debug!(%error, "file hashes are not remembered");
             }
@@ -150,10 +140,7 @@ impl Memory {
             return Ok(name);
         }
         let meta = std::fs::metadata(path).map_err(Error::io(path))?;
-        let key = std::fs::canonicalize(path)
-            .map_err(Error::io(path))?
-            .to_string_lossy()
-            .into_owned();
+        let key = std::fs::canonicalize(path).map_err(Error::io(path))?.to_string_lossy().into_owned();
         let stamp = modified(&meta);
         if let (Some(known), Some(stamp)) = (self.entries.get(&key), &stamp)
             && known.size == meta.len()
@@ -163,11 +150,7 @@ impl Memory {
         }
         let sha256 = sha256_file(path)?;
         if let Some(modified) = stamp {
-            let entry = Remembered {
-                size: meta.len(),
-                modified,
-                sha256: sha256.clone(),
-            };
+            let entry = Remembered { size: meta.len(), modified, sha256: sha256.clone() };
             self.entries.insert(key, entry);
             self.changed = true;
         }

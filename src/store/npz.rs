@@ -53,9 +53,7 @@ pub fn write_npz<S: AsRef<str>>(path: impl AsRef<Path>, tensors: &[(S, Tensor)])
                 .compression_method(zip::CompressionMethod::Stored)
                 .last_modified_time(zip::DateTime::default())
                 .large_file(bytes as u64 >= u64::from(u32::MAX));
-            archive
-                .start_file(format!("{}.npy", name.as_ref()), options)
-                .map_err(failed)?;
+            archive.start_file(format!("{}.npy", name.as_ref()), options).map_err(failed)?;
             archive.write_all(&header).map_err(Error::io(path))?;
             tensor_bytes(&tensor, &mut |bytes| archive.write_all(bytes).map_err(Error::io(path)))?;
         }
@@ -85,10 +83,7 @@ fn npy_header(name: &str, tensor: &Tensor) -> Result<Vec<u8>> {
     let sizes: Vec<String> = tensor.dims().iter().map(|d| d.to_string()).collect();
     // Python writes a tuple of one as `(5,)`.
     let comma = if sizes.len() == 1 { "," } else { "" };
-    let mut text = format!(
-        "{{'descr': '{descr}', 'fortran_order': False, 'shape': ({}{comma}), }}",
-        sizes.join(", ")
-    );
+    let mut text = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({}{comma}), }}", sizes.join(", "));
     let fixed = 10; // magic, version and length
     let padding = (text.len() + fixed + 1).next_multiple_of(64) - (text.len() + fixed + 1);
     text.extend(std::iter::repeat_n(' ', padding));

@@ -72,11 +72,7 @@ impl WeightFile {
         let path = path.as_ref().to_path_buf();
         let mut file = File::open(&path).map_err(Error::io(&path))?;
         let header = header::read(&path, &mut file)?;
-        Ok(Self {
-            path,
-            file: Mutex::new(file),
-            header,
-        })
+        Ok(Self { path, file: Mutex::new(file), header })
     }
 
     /// Where the file is.
@@ -158,8 +154,7 @@ impl WeightFile {
     /// Walks the bytes of a tensor, at most [`CHUNK`] at a time and always whole elements.
     fn chunks(&self, info: &TensorInfo, mut each: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        file.seek(SeekFrom::Start(self.header.data_start + info.start))
-            .map_err(Error::io(&self.path))?;
+        file.seek(SeekFrom::Start(self.header.data_start + info.start)).map_err(Error::io(&self.path))?;
         let mut left = info.end - info.start;
         let mut buffer = vec![0u8; left.min(CHUNK as u64) as usize];
         while left > 0 {

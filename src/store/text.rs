@@ -48,11 +48,7 @@ pub(crate) fn read_json(path: &Path) -> Result<Value> {
 
 /// A JSON file that need not be there.
 pub(super) fn read_json_if(path: &Path) -> Result<Option<Value>> {
-    if path.is_file() {
-        read_json(path).map(Some)
-    } else {
-        Ok(None)
-    }
+    if path.is_file() { read_json(path).map(Some) } else { Ok(None) }
 }
 
 /// Whether `name` is a bare file name: the only kind that a file of a stranger may make us open or write.
@@ -65,11 +61,7 @@ pub(super) fn nearest<'a>(wanted: &str, names: impl Iterator<Item = &'a str>, co
     let mut ranked: Vec<(usize, &str)> = names.map(|name| (distance(wanted, name), name)).collect();
     ranked.sort_unstable();
     let best: Vec<&str> = ranked.iter().take(count).map(|(_, name)| *name).collect();
-    if best.is_empty() {
-        "none".to_string()
-    } else {
-        best.join(", ")
-    }
+    if best.is_empty() { "none".to_string() } else { best.join(", ") }
 }
 
 /// Levenshtein distance over bytes.

@@ -79,22 +79,14 @@ impl Tokenizer {
         } else {
             "fetch the tokenizer of this model into the folder"
         };
-        Err(Error::file(
-            folder,
-            "no tokenizer here, expected tokenizer.json or vocab.json with merges.txt",
-            hint,
-        ))
+        Err(Error::file(folder, "no tokenizer here, expected tokenizer.json or vocab.json with merges.txt", hint))
     }
 
     fn assemble(path: PathBuf, mut inner: Inner, sides: &Sides) -> Result<Self> {
         // A stored truncation or padding is a habit of whoever saved the file; analyses need every token.
         inner.with_padding(None);
         inner.with_truncation(None).map_err(|e| {
-            Error::file(
-                &path,
-                format!("cannot switch truncation off: {e}"),
-                "remove `truncation` from the file",
-            )
+            Error::file(&path, format!("cannot switch truncation off: {e}"), "remove `truncation` from the file")
         })?;
         let bos = sides.id(&inner, "bos_token");
         let pad = sides.id(&inner, "pad_token");
@@ -125,10 +117,7 @@ impl Tokenizer {
     /// Applies the rules of the module page.
     fn settle(&mut self, sides: &Sides) {
         let processor = serde_json::to_value(self.inner.get_post_processor()).unwrap_or_default();
-        if names_type(
-            &processor,
-            &["TemplateProcessing", "BertProcessing", "RobertaProcessing"],
-        ) {
+        if names_type(&processor, &["TemplateProcessing", "BertProcessing", "RobertaProcessing"]) {
             self.rule = "the post-processor of tokenizer.json decides";
             return;
         }
@@ -136,23 +125,12 @@ impl Tokenizer {
         if let Some(add) = flag("add_bos_token") {
             self.rule = "tokenizer_config.json sets add_bos_token";
             self.before = self.bos.filter(|_| add);
-            self.after = self
-                .eos
-                .first()
-                .copied()
-                .filter(|_| flag("add_eos_token") == Some(true));
+            self.after = self.eos.first().copied().filter(|_| flag("add_eos_token") == Some(true));
             return;
         }
         let text = |json: &Value, name: &str| json.get(name).and_then(Value::as_str).unwrap_or("").to_lowercase();
-        let kinds = [
-            text(&sides.model, "model_type"),
-            text(&sides.tokenizer, "tokenizer_class"),
-        ];
-        let family = kinds.iter().any(|k| {
-            ["llama", "mistral", "mixtral", "gemma"]
-                .iter()
-                .any(|f| k.starts_with(f))
-        });
+        let kinds = [text(&sides.model, "model_type"), text(&sides.tokenizer, "tokenizer_class")];
+        let family = kinds.iter().any(|k| ["llama", "mistral", "mixtral", "gemma"].iter().any(|f| k.starts_with(f)));
         if family && self.bos.is_some() && self.inner.token_to_id("<0x0A>").is_some() {
             self.rule = "a SentencePiece vocabulary of the Llama kind starts with its BOS token";
             self.before = self.bos;
@@ -166,10 +144,7 @@ impl Tokenizer {
     /// # Errors
     /// When the text has a character that the vocabulary cannot express.
     pub fn encode(&self, text: &str, add_special: bool) -> Result<Vec<u32>> {
-        let encoding = self
-            .inner
-            .encode_fast(text, add_special)
-            .map_err(|e| self.failed("encode", &e))?;
+        let encoding = self.inner.encode_fast(text, add_special).map_err(|e| self.failed("encode", &e))?;
         let mut ids = Vec::with_capacity(encoding.len() + 2);
         ids.extend(self.before.filter(|_| add_special));
         ids.extend_from_slice(encoding.get_ids());
@@ -182,9 +157,7 @@ impl Tokenizer {
     /// # Errors
     /// When the decoder of the tokenizer fails.
     pub fn decode(&self, ids: &[u32], skip_special: bool) -> Result<String> {
-        self.inner
-            .decode(ids, skip_special)
-            .map_err(|e| self.failed("decode", &e))
+        self.inner.decode(ids, skip_special).map_err(|e| self.failed("decode", &e))
     }
 
     /// A decoder for ids that come one by one.
@@ -247,11 +220,7 @@ impl Tokenizer {
 
     /// One more than the largest id.
     pub fn vocab_size(&self) -> usize {
-        self.inner
-            .get_vocab(true)
-            .values()
-            .max()
-            .map_or(0, |id| *id as usize + 1)
+        self.inner.get_vocab(true).values().max().map_or(0, |id| *id as usize + 1)
     }
 
     /// Checks that a model with `model_vocab` embedding rows has a row for every id. Fewer ids than rows are
@@ -264,10 +233,7 @@ impl Tokenizer {
         if ids > model_vocab {
             return Err(Error::file(
                 &self.path,
-                format!(
-                    "the tokenizer has ids up to {}, but the model has {model_vocab} rows",
-                    ids - 1
-                ),
+                format!("the tokenizer has ids up to {}, but the model has {model_vocab} rows", ids - 1),
                 "tokenizer and model do not belong together",
             ));
         }
@@ -280,10 +246,6 @@ impl Tokenizer {
     }
 
     fn failed(&self, what: &str, error: &dyn std::fmt::Display) -> Error {
-        Error::file(
-            &self.path,
-            format!("cannot {what}: {error}"),
-            "the tokenizer lacks an unknown token",
-        )
+        Error::file(&self.path, format!("cannot {what}: {error}"), "the tokenizer lacks an unknown token")
     }
 }

@@ -103,11 +103,7 @@ fn describe(name: &str, source: &Source) -> Result<(ElementType, Vec<usize>)> {
         }
         Source::Copy(file, from) => {
             let info = file.info(from).ok_or_else(|| {
-                Error::file(
-                    file.path(),
-                    format!("no tensor `{from}` to copy"),
-                    "name a tensor of that file",
-                )
+                Error::file(file.path(), format!("no tensor `{from}` to copy"), "name a tensor of that file")
             })?;
             Ok((info.element, info.shape.clone()))
         }
@@ -126,10 +122,9 @@ pub(super) fn tensor_bytes(tensor: &Tensor, put: &mut impl FnMut(&[u8]) -> Resul
         DType::I16 => emit(tensor, put, i16::to_le_bytes),
         DType::U32 => emit(tensor, put, u32::to_le_bytes),
         DType::U8 => emit(tensor, put, |v: u8| [v]),
-        other => Err(Error::invalid(
-            format!("element type {other:?} cannot be written"),
-            "convert the tensor to f32 first",
-        )),
+        other => {
+            Err(Error::invalid(format!("element type {other:?} cannot be written"), "convert the tensor to f32 first"))
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! The golden networks, and what tests of networks share.
 
+pub mod shared;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -13,11 +15,8 @@ pub const AGREE: f32 = 1e-5;
 
 pub fn folders() -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/goldens");
-    let mut folders: Vec<PathBuf> = std::fs::read_dir(root)
-        .unwrap()
-        .map(|e| e.unwrap().path())
-        .filter(|p| p.is_dir())
-        .collect();
+    let mut folders: Vec<PathBuf> =
+        std::fs::read_dir(root).unwrap().map(|e| e.unwrap().path()).filter(|p| p.is_dir()).collect();
     folders.sort();
     folders
 }
@@ -28,10 +27,7 @@ pub fn config(folder: &Path) -> Map<String, Value> {
 
 pub fn weights(folder: &Path) -> BTreeMap<String, Tensor> {
     let file = folder.join("model.safetensors");
-    candle_core::safetensors::load(file, &Device::Cpu)
-        .unwrap()
-        .into_iter()
-        .collect()
+    candle_core::safetensors::load(file, &Device::Cpu).unwrap().into_iter().collect()
 }
 
 pub fn load(folder: &Path) -> Decoder {
@@ -152,9 +148,7 @@ pub fn see(net: &Decoder, tokens: &Tokens, pass: &Pass) -> Seen {
 
 pub fn see_with(net: &Decoder, tokens: &Tokens, mut plan: Plan) -> Seen {
     let input = Input::Tokens(tokens.clone());
-    let logits = net
-        .forward(&input, &mut State::none(), &mut Tap::new(&mut plan))
-        .unwrap();
+    let logits = net.forward(&input, &mut State::none(), &mut Tap::new(&mut plan)).unwrap();
     let records = plan.records(net.sites()).unwrap();
     Seen { logits, records }
 }
@@ -169,11 +163,6 @@ pub fn job(net: &Decoder, passes: Value, inputs: &[Tokens]) -> optrode::Result<O
     let run: Run = serde_json::from_value(json!({ "passes": passes })).unwrap();
     let inputs: Vec<Input> = inputs.iter().cloned().map(Input::Tokens).collect();
     let registry = Registry::elementary();
-    let job = Job {
-        run: &run,
-        inputs: &inputs,
-        stored: BTreeMap::new(),
-        registry: &registry,
-    };
+    let job = Job { run: &run, inputs: &inputs, stored: BTreeMap::new(), registry: &registry };
     execute(net, job)
 }

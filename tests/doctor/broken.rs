@@ -7,7 +7,7 @@ use optrode::analysis::doctor::{self, Equality, Options, REFERENCE, Reference, c
 use optrode::models::Decoder;
 use optrode::report::{Report, Verdict, json, terminal};
 
-use crate::goldens::{folders, load};
+use crate::common::{folders, load};
 
 fn golden(name: &str) -> std::path::PathBuf {
     folders().into_iter().find(|f| f.ends_with(name)).unwrap()
@@ -23,10 +23,7 @@ fn a_planted_error_is_found_with_its_place() {
     let mut wrong = clean.to_vec();
     wrong[1] = tensor(&[5., 6., 7., 8.5, 9., 10.]);
     let found = compare(&wrong, &clean, 1, Equality::Close).unwrap();
-    assert_eq!(
-        (found.absolute, found.text, found.position, found.compared),
-        (0.5, Some(1), 1, 10)
-    );
+    assert_eq!((found.absolute, found.text, found.position, found.compared), (0.5, Some(1), 1, 10));
     assert_eq!(found.relative(), 0.05);
     let none = compare(&clean, &clean, 1, Equality::Bits).unwrap();
     assert_eq!((none.absolute, none.relative(), none.text), (0., 0., None));
@@ -37,10 +34,7 @@ fn what_is_not_a_number_differs_even_from_itself() {
     let nan = [tensor(&[1., f32::NAN])];
     assert_eq!(compare(&nan, &nan, 1, Equality::Close).unwrap().absolute, f64::INFINITY);
     assert_eq!(compare(&nan, &nan, 1, Equality::Bits).unwrap().absolute, 0.);
-    assert_eq!(
-        compare(&nan, &[tensor(&[1., 2.])], 1, Equality::Bits).unwrap().absolute,
-        f64::INFINITY
-    );
+    assert_eq!(compare(&nan, &[tensor(&[1., 2.])], 1, Equality::Bits).unwrap().absolute, f64::INFINITY);
 }
 
 #[test]
@@ -48,12 +42,7 @@ fn equal_infinities_do_not_differ_but_others_do() {
     let hidden = [tensor(&[f32::NEG_INFINITY, 2.])];
     let found = compare(&hidden, &hidden, 1, Equality::Close).unwrap();
     assert_eq!((found.absolute, found.magnitude), (0., 2.));
-    assert_eq!(
-        compare(&hidden, &[tensor(&[-1e30, 2.])], 1, Equality::Close)
-            .unwrap()
-            .absolute,
-        f64::INFINITY
-    );
+    assert_eq!(compare(&hidden, &[tensor(&[-1e30, 2.])], 1, Equality::Close).unwrap().absolute, f64::INFINITY);
 }
 
 #[test]
@@ -68,10 +57,7 @@ fn bits_tell_zeros_and_neighbours_apart() {
 #[test]
 fn other_shapes_and_other_numbers_of_texts_differ() {
     let (one, other) = ([tensor(&[1., 2.])], [tensor(&[1., 2., 3., 4.])]);
-    assert_eq!(
-        compare(&one, &other, 1, Equality::Close).unwrap().absolute,
-        f64::INFINITY
-    );
+    assert_eq!(compare(&one, &other, 1, Equality::Close).unwrap().absolute, f64::INFINITY);
     assert_eq!(compare(&one, &[], 1, Equality::Close).unwrap().absolute, f64::INFINITY);
 }
 
@@ -81,10 +67,7 @@ fn with_weight(name: &str, weight: &str, change: impl Fn(usize, f32) -> f32) -> 
     let config: serde_json::Value =
         serde_json::from_slice(&std::fs::read(folder.join("config.json")).unwrap()).unwrap();
     let mut weights: BTreeMap<String, Tensor> =
-        candle_core::safetensors::load(folder.join("model.safetensors"), &Device::Cpu)
-            .unwrap()
-            .into_iter()
-            .collect();
+        candle_core::safetensors::load(folder.join("model.safetensors"), &Device::Cpu).unwrap().into_iter().collect();
     let old = &weights[weight];
     let values = old.flatten_all().unwrap().to_vec1::<f32>().unwrap();
     let values: Vec<f32> = values.into_iter().enumerate().map(|(i, v)| change(i, v)).collect();
@@ -95,22 +78,14 @@ fn with_weight(name: &str, weight: &str, change: impl Fn(usize, f32) -> f32) -> 
 
 #[test]
 fn a_weight_that_is_not_a_number_fails_at_the_first_site_it_reaches() {
-    let net = with_weight("llama", "model.layers.1.mlp.down_proj.weight", |i, v| {
-        if i == 3 { f32::NAN } else { v }
-    });
+    let net = with_weight("llama", "model.layers.1.mlp.down_proj.weight", |i, v| if i == 3 { f32::NAN } else { v });
     let found = doctor::doctor(&net, &[], &Options::default()).unwrap();
     assert!(!found.passed());
     let finite = found.finding("finite values").unwrap();
     assert_eq!(finite.verdict, Verdict::Failed);
     assert_eq!(finite.place.as_ref().unwrap().site, "blocks.1.mlp.hook_out");
     assert!(finite.reason.as_ref().unwrap().contains("NaN"));
-    for name in [
-        "residual sums",
-        "padding",
-        "cached = uncached",
-        "differentiable form",
-        "down(post)",
-    ] {
+    for name in ["residual sums", "padding", "cached = uncached", "differentiable form", "down(post)"] {
         assert_eq!(found.finding(name).unwrap().verdict, Verdict::Failed, "{name}");
     }
     assert_eq!(found.finding("pattern rows").unwrap().verdict, Verdict::Passed);
@@ -145,25 +120,15 @@ fn cached_runs_are_cut_where_rotary_frequencies_follow_the_length_and_the_report
     let found = doctor::doctor(&load(&golden("llama-dynamic")), &[], &Options::default()).unwrap();
     let text = terminal::render(&found.blocks(), &terminal::Style::plain(200));
     assert!(text.contains("compared on the first 8 tokens"), "{text}");
-    assert!(
-        doctor::doctor(&load(&golden("llama")), &[], &Options::default())
-            .unwrap()
-            .notes
-            .is_empty()
-    );
+    assert!(doctor::doctor(&load(&golden("llama")), &[], &Options::default()).unwrap().notes.is_empty());
 }
 
 #[test]
 fn texts_that_the_network_cannot_take_are_errors() {
     let net = load(&golden("gpt2"));
-    for (texts, expected) in [
-        (vec![vec![61]], "vocabulary"),
-        (vec![vec![1; 19]], "context"),
-        (vec![vec![]], "tokens"),
-    ] {
-        let error = doctor::doctor(&net, &texts, &Options::default())
-            .unwrap_err()
-            .to_string();
+    for (texts, expected) in [(vec![vec![61]], "vocabulary"), (vec![vec![1; 19]], "context"), (vec![vec![]], "tokens")]
+    {
+        let error = doctor::doctor(&net, &texts, &Options::default()).unwrap_err().to_string();
         assert!(error.contains(expected), "{error}");
     }
 }
@@ -187,15 +152,7 @@ fn a_perturbed_reference_fails_at_the_perturbed_place() {
     let net = load(&golden("llama"));
     let mut wrong = reference("llama", "left_padded");
     let (row, start) = (0..wrong.tokens.rows)
-        .map(|r| {
-            (
-                r,
-                wrong.tokens.real[r * wrong.tokens.pos..]
-                    .iter()
-                    .position(|x| *x)
-                    .unwrap(),
-            )
-        })
+        .map(|r| (r, wrong.tokens.real[r * wrong.tokens.pos..].iter().position(|x| *x).unwrap()))
         .find(|(_, start)| *start > 0)
         .unwrap();
     perturb(&mut wrong, "blocks.1.hook_resid_post", [row, start + 2, 4], 1e-3);
@@ -221,11 +178,7 @@ fn a_perturbed_reference_fails_at_the_perturbed_place() {
 #[test]
 fn a_reference_that_does_not_fit_is_an_error_that_says_why() {
     let net = load(&golden("llama"));
-    let error = |reference: &Reference| {
-        doctor::against_reference(&net, reference, REFERENCE)
-            .unwrap_err()
-            .to_string()
-    };
+    let error = |reference: &Reference| doctor::against_reference(&net, reference, REFERENCE).unwrap_err().to_string();
 
     let mut other = reference("llama", "plain");
     let x = other.sites["hook_embed"].clone();
@@ -236,14 +189,8 @@ fn a_reference_that_does_not_fit_is_an_error_that_says_why() {
     assert!(said.contains("blocks.9.hook_resid_pre, hook_pos_embed"), "{said}");
 
     let mut narrow = reference("llama", "plain");
-    narrow
-        .sites
-        .insert("hook_embed".to_string(), x.narrow(2, 0, 3).unwrap());
-    assert!(
-        error(&narrow).contains("`hook_embed` of the reference has shape"),
-        "{}",
-        error(&narrow)
-    );
+    narrow.sites.insert("hook_embed".to_string(), x.narrow(2, 0, 3).unwrap());
+    assert!(error(&narrow).contains("`hook_embed` of the reference has shape"), "{}", error(&narrow));
 
     let mut twice = reference("llama", "plain");
     let post = twice.sites["blocks.0.hook_resid_post"].clone();

@@ -6,7 +6,7 @@ mod real;
 use optrode::analysis::doctor::{self, Options, REFERENCE, Reference};
 use optrode::report::{Report, Verdict, terminal};
 
-use crate::goldens::{folders, load};
+use crate::common::{folders, load};
 
 #[test]
 fn the_doctor_passes_every_golden() {
@@ -14,29 +14,13 @@ fn the_doctor_passes_every_golden() {
     for folder in folders() {
         let name = folder.file_name().unwrap().to_string_lossy().into_owned();
         let found = doctor::doctor(&load(&folder), &[], &Options::default()).unwrap();
-        let worst = found
-            .findings
-            .iter()
-            .max_by(|a, b| a.relative.total_cmp(&b.relative))
-            .unwrap();
-        eprintln!(
-            "{name}: largest {:.1e}, {} at {:?}",
-            worst.relative, worst.name, worst.place
-        );
+        let worst = found.findings.iter().max_by(|a, b| a.relative.total_cmp(&b.relative)).unwrap();
+        eprintln!("{name}: largest {:.1e}, {} at {:?}", worst.relative, worst.name, worst.place);
         if !found.passed() {
-            failures.push(format!(
-                "{name}\n{}",
-                terminal::render(&found.blocks(), &terminal::Style::plain(160))
-            ));
+            failures.push(format!("{name}\n{}", terminal::render(&found.blocks(), &terminal::Style::plain(160))));
         }
         for finding in &found.findings {
-            assert_ne!(
-                finding.verdict,
-                Verdict::Skipped,
-                "{name}: {} {:?}",
-                finding.name,
-                finding.reason
-            );
+            assert_ne!(finding.verdict, Verdict::Skipped, "{name}: {} {:?}", finding.name, finding.reason);
         }
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
@@ -51,12 +35,7 @@ fn every_golden_equals_its_reference_files() {
             let found = doctor::against_reference(&net, &reference, REFERENCE).unwrap();
             assert_eq!(found.sites.len(), reference.sites.len());
             let style = terminal::Style::plain(160);
-            assert!(
-                found.passed(),
-                "{} {case}\n{}",
-                folder.display(),
-                terminal::render(&found.blocks(), &style)
-            );
+            assert!(found.passed(), "{} {case}\n{}", folder.display(), terminal::render(&found.blocks(), &style));
         }
     }
 }

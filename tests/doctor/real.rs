@@ -1,7 +1,7 @@
 //! Trained checkpoints of the folder `shared` beside the repository (or in `OPTRODE_SHARED`), where there is one.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use candle_core::{D, Device, Tensor};
 use optrode::analysis::doctor::{self, Examination, Options, REFERENCE, Reference};
@@ -9,18 +9,8 @@ use optrode::hook::{Pass, Record, Records, Registry, Tap};
 use optrode::models::{Decoder, Input, Network, Side, State, Tokens, execute::observe};
 use optrode::report::{Report, terminal};
 
-use crate::goldens::load;
-
-/// A folder of trained models, or `None` (said aloud) where there is none.
-pub fn shared(model: &str) -> Option<PathBuf> {
-    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared");
-    let root = std::env::var_os("OPTRODE_SHARED").map_or_else(beside, PathBuf::from);
-    if !root.is_dir() {
-        eprintln!("SKIPPED: ../shared is absent");
-        return None;
-    }
-    Some(root.join("models").join(model))
-}
+use crate::common::load;
+use crate::common::shared::shared;
 
 fn healthy(name: &str, net: &Decoder, texts: &[Vec<u32>]) -> Examination {
     let found = doctor::doctor(net, texts, &Options::default()).unwrap();
@@ -32,20 +22,16 @@ fn healthy(name: &str, net: &Decoder, texts: &[Vec<u32>]) -> Examination {
 
 #[test]
 fn the_doctor_passes_stories260k() {
-    let Some(folder) = shared("stories260K") else { return };
+    let Some(folder) = shared("models/stories260K") else { return };
     let reference = reference(&folder);
     healthy("stories260K, random", &load(&folder), &[]);
-    let found = healthy(
-        "stories260K, its prompt",
-        &load(&folder),
-        &[ids(&reference, "token_ids")],
-    );
+    let found = healthy("stories260K, its prompt", &load(&folder), &[ids(&reference, "token_ids")]);
     assert_eq!((found.seed, found.lengths, found.parameters), (None, vec![16], 260_032));
 }
 
 #[test]
 fn the_doctor_passes_a_context_of_11_and_a_vocabulary_of_3() {
-    let Some(folder) = shared("mingpt-sort-nano") else {
+    let Some(folder) = shared("models/mingpt-sort-nano") else {
         return;
     };
     let long = Options { tokens: 64, seed: 7 };
@@ -56,7 +42,7 @@ fn the_doctor_passes_a_context_of_11_and_a_vocabulary_of_3() {
 
 #[test]
 fn the_doctor_passes_weights_kept_as_bf16() {
-    let Some(folder) = shared("polyglot-6m") else { return };
+    let Some(folder) = shared("models/polyglot-6m") else { return };
     healthy("polyglot-6m", &load(&folder), &[]);
 }
 
@@ -78,10 +64,7 @@ fn single(ids: &[u32]) -> Input {
 
 fn record(net: &Decoder, input: &Input, sites: &[&str]) -> (Tensor, Records) {
     let records = sites.iter().map(|s| Record::whole(s.parse().unwrap())).collect();
-    let pass = Pass {
-        records,
-        ..Pass::default()
-    };
+    let pass = Pass { records, ..Pass::default() };
     let outcome = observe(net, input, &pass, &Registry::elementary()).unwrap();
     (outcome.output, outcome.records)
 }
@@ -94,55 +77,28 @@ fn last(x: &Tensor) -> Vec<f32> {
 
 fn assert_close(got: &[f32], expected: &[f32], tolerance: f32, what: &str) {
     assert_eq!(got.len(), expected.len(), "{what}");
-    let worst = got
-        .iter()
-        .zip(expected)
-        .map(|(a, b)| (a - b).abs())
-        .fold(0f32, f32::max);
+    let worst = got.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0f32, f32::max);
     eprintln!("{what}: largest difference {worst:.1e}");
     assert!(worst <= tolerance, "{what} differs by {worst:.1e}");
 }
 
 #[test]
 fn stories260k_gives_the_published_figures() {
-    let Some(folder) = shared("stories260K") else { return };
+    let Some(folder) = shared("models/stories260K") else { return };
     let (net, reference) = (load(&folder), reference(&folder));
     let ids = ids(&reference, "token_ids");
     let norms = numbers(&reference, "resid_post_l2_norm_last_position");
-    let streams: Vec<String> = (0..norms.len())
-        .map(|l| format!("blocks.{l}.hook_resid_post"))
-        .collect();
+    let streams: Vec<String> = (0..norms.len()).map(|l| format!("blocks.{l}.hook_resid_post")).collect();
     let mut sites: Vec<&str> = streams.iter().map(String::as_str).collect();
     sites.push("ln_final.hook_out");
     let (logits, records) = record(&net, &single(&ids), &sites);
 
     // The figures come from another program in another layout of the weights: 1.6e-5 apart by its own account.
-    assert_close(
-        &last(&logits),
-        &numbers(&reference, "logits_last_position"),
-        5e-5,
-        "logits",
-    );
+    assert_close(&last(&logits), &numbers(&reference, "logits_last_position"), 5e-5, "logits");
     let got = last(records.get("ln_final.hook_out").unwrap());
-    assert_close(
-        &got,
-        &numbers(&reference, "final_norm_output_last_position"),
-        5e-5,
-        "final norm",
-    );
-    let norm = |site: &String| {
-        last(records.get(site).unwrap())
-            .iter()
-            .map(|x| x * x)
-            .sum::<f32>()
-            .sqrt()
-    };
-    assert_close(
-        &streams.iter().map(norm).collect::<Vec<_>>(),
-        &norms,
-        5e-5,
-        "norms of the stream",
-    );
+    assert_close(&got, &numbers(&reference, "final_norm_output_last_position"), 5e-5, "final norm");
+    let norm = |site: &String| last(records.get(site).unwrap()).iter().map(|x| x * x).sum::<f32>().sqrt();
+    assert_close(&streams.iter().map(norm).collect::<Vec<_>>(), &norms, 5e-5, "norms of the stream");
 
     let rows: Vec<Vec<f32>> = logits.get(0).unwrap().to_vec2().unwrap();
     let loss = |(row, next): (&Vec<f32>, &u32)| {
@@ -163,10 +119,7 @@ fn greedy(net: &Decoder, ids: &[u32], length: usize) -> Vec<u32> {
     let mut input = single(ids);
     while all.len() < length {
         let logits = net.forward(&input, &mut state, &mut Tap::off()).unwrap();
-        let best = Tensor::new(last(&logits), &Device::Cpu)
-            .unwrap()
-            .argmax(D::Minus1)
-            .unwrap();
+        let best = Tensor::new(last(&logits), &Device::Cpu).unwrap().argmax(D::Minus1).unwrap();
         all.push(best.to_scalar().unwrap());
         input = single(&all[all.len() - 1..]);
     }
@@ -175,7 +128,7 @@ fn greedy(net: &Decoder, ids: &[u32], length: usize) -> Vec<u32> {
 
 #[test]
 fn stories260k_continues_as_llama2_c_does() {
-    let Some(folder) = shared("stories260K") else { return };
+    let Some(folder) = shared("models/stories260K") else { return };
     let (net, reference) = (load(&folder), reference(&folder));
     let expected = ids(&reference, "greedy_60_token_ids");
     assert_eq!(greedy(&net, &ids(&reference, "token_ids"), expected.len()), expected);
@@ -187,7 +140,7 @@ fn stories260k_continues_as_llama2_c_does() {
 /// another name, one row of position embeddings, probabilities, -1e30 for hidden scores, and no mask.
 #[test]
 fn mingpt_gives_all_22_published_activations() {
-    let Some(folder) = shared("mingpt-sort-nano") else {
+    let Some(folder) = shared("models/mingpt-sort-nano") else {
         return;
     };
     let net = load(&folder);
@@ -199,15 +152,9 @@ fn mingpt_gives_all_22_published_activations() {
     for (name, x) in &published {
         let (name, x) = match name.rsplit('.').next().unwrap() {
             "hook_q" | "hook_k" | "hook_v" => (name.clone(), x.transpose(1, 2).unwrap().contiguous().unwrap()),
-            "hook_z_concat" => (
-                name.replace("_concat", ""),
-                x.reshape((batch, pos, heads, d_head)).unwrap(),
-            ),
+            "hook_z_concat" => (name.replace("_concat", ""), x.reshape((batch, pos, heads, d_head)).unwrap()),
             "hook_normalized_affine" => (name.replace("normalized_affine", "out"), x.clone()),
-            "hook_pos_embed" => (
-                name.clone(),
-                x.broadcast_as((batch, pos, 48)).unwrap().contiguous().unwrap(),
-            ),
+            "hook_pos_embed" => (name.clone(), x.broadcast_as((batch, pos, 48)).unwrap().contiguous().unwrap()),
             "hook_attn_scores" => {
                 let hidden = x.le(-1e29).unwrap();
                 let infinity = Tensor::full(f32::NEG_INFINITY, x.shape(), &Device::Cpu).unwrap();

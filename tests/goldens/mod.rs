@@ -19,10 +19,8 @@ fn every_site_of_every_golden_equals_hugging_face() {
                 candle_core::safetensors::load(folder.join(format!("{case}.safetensors")), &Device::Cpu).unwrap();
             let mask = rows(&reference["attention_mask"]);
             let tokens = Tokens::from_mask(&rows(&reference["input_ids"]), &mask).unwrap();
-            let names: Vec<&String> = reference
-                .keys()
-                .filter(|n| *n != "input_ids" && *n != "attention_mask")
-                .collect();
+            let names: Vec<&String> =
+                reference.keys().filter(|n| *n != "input_ids" && *n != "attention_mask").collect();
             assert!(names.len() >= 11, "{}: few sites", folder.display());
             let mut pass = Pass::default();
             for name in &names {

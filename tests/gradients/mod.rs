@@ -71,32 +71,16 @@ fn value(net: &Decoder, edits: &[Edit], stored: &BTreeMap<String, Tensor>) -> f6
 
 fn differentiate(net: &Decoder, pass: &Pass) -> Gradients {
     let registry = optrode::hook::Registry::elementary();
-    gradients(
-        net,
-        &Input::Tokens(tokens()),
-        pass,
-        &registry,
-        Values::default(),
-        metric,
-    )
-    .unwrap()
+    gradients(net, &Input::Tokens(tokens()), pass, &registry, Values::default(), metric).unwrap()
 }
 
 /// Every site asked for, nothing edited.
 fn all_sites() -> Pass {
-    Pass {
-        gradients: vec!["**".parse().unwrap()],
-        ..Pass::default()
-    }
+    Pass { gradients: vec!["**".parse().unwrap()], ..Pass::default() }
 }
 
 fn doubles(x: &Tensor) -> Vec<f64> {
-    x.to_dtype(DType::F64)
-        .unwrap()
-        .flatten_all()
-        .unwrap()
-        .to_vec1()
-        .unwrap()
+    x.to_dtype(DType::F64).unwrap().flatten_all().unwrap().to_vec1().unwrap()
 }
 
 /// The error of a gradient against a difference, in units of the largest of both, a part of `scale`, and a thousandth.

@@ -83,20 +83,13 @@ fn gradients_of_every_site_match_finite_differences() {
                     largest = (error, format!("{name}: {selector}"));
                 }
                 if error > TOLERANCE {
-                    failures.push(format!(
-                        "{name}: {selector}: {analytic:.6e}, by differences {numeric:.6e}"
-                    ));
+                    failures.push(format!("{name}: {selector}: {analytic:.6e}, by differences {numeric:.6e}"));
                 }
             }
         }
     }
     eprintln!("sites: {largest:?}");
-    assert!(
-        failures.is_empty(),
-        "{} failures\n{}",
-        failures.len(),
-        failures.join("\n")
-    );
+    assert!(failures.is_empty(), "{} failures\n{}", failures.len(), failures.join("\n"));
 }
 
 #[test]
@@ -129,18 +122,12 @@ fn opening_every_gradient_leaves_the_metric_alone() {
         let net = Decoder::new(&config, &weights).unwrap();
         let plain = value(&net, &[], &BTreeMap::new());
         let opened: f64 = differentiate(&net, &all_sites()).value.to_scalar().unwrap();
-        assert!(
-            (opened - plain).abs() <= 1e-12 * plain.abs().max(1.0),
-            "{name}: {opened} {plain}"
-        );
+        assert!((opened - plain).abs() <= 1e-12 * plain.abs().max(1.0), "{name}: {opened} {plain}");
     }
 }
 
 fn agrees_behind(net: &Decoder, edits: &[Edit], site: &str) -> bool {
-    let pass = Pass {
-        edits: edits.to_vec(),
-        ..all_sites()
-    };
+    let pass = Pass { edits: edits.to_vec(), ..all_sites() };
     let found = differentiate(net, &pass);
     let site = net.sites().get(net.sites().id(site).unwrap());
     (0..4).all(|seed| {
@@ -153,18 +140,9 @@ fn agrees_behind(net: &Decoder, edits: &[Edit], site: &str) -> bool {
 #[test]
 fn gradients_pass_through_edits() {
     let edits = [
-        edit(
-            "blocks.0.attn.hook_z[head=1]@last",
-            json!({"op": "scale", "factor": 0.5}),
-        ),
-        edit(
-            "blocks.1.mlp.hook_post[neuron=3..9]",
-            json!({"op": "clamp", "upper": 0.02}),
-        ),
-        edit(
-            "blocks.1.attn.hook_pattern[head=0][key=0]",
-            json!({"op": "scale", "factor": 1.3}),
-        ),
+        edit("blocks.0.attn.hook_z[head=1]@last", json!({"op": "scale", "factor": 0.5})),
+        edit("blocks.1.mlp.hook_post[neuron=3..9]", json!({"op": "clamp", "upper": 0.02})),
+        edit("blocks.1.attn.hook_pattern[head=0][key=0]", json!({"op": "scale", "factor": 1.3})),
     ];
     for name in NETWORKS {
         let (config, weights) = wide(name);

@@ -36,11 +36,7 @@ fn gradients_of_every_weight_match_finite_differences() {
             for seed in 0..COORDINATES {
                 // Rows of embeddings that no token reads have no gradient: draw among the others, and one at large.
                 let draw = random::key(seed, &[random::name(&weight)]) as usize;
-                let at = if seed == 0 && !live.is_empty() {
-                    live[draw % live.len()]
-                } else {
-                    draw % all.len()
-                };
+                let at = if seed == 0 && !live.is_empty() { live[draw % live.len()] } else { draw % all.len() };
                 let moved = |by: f64| {
                     let mut weights = weights.clone();
                     weights.insert(weight.clone(), nudged(&weights[&weight], at, by));
@@ -53,20 +49,13 @@ fn gradients_of_every_weight_match_finite_differences() {
                 }
                 if error > TOLERANCE {
                     let analytic = all[at];
-                    failures.push(format!(
-                        "{name}: {weight} {at}: {analytic:.6e}, by differences {numeric:.6e}"
-                    ));
+                    failures.push(format!("{name}: {weight} {at}: {analytic:.6e}, by differences {numeric:.6e}"));
                 }
             }
         }
     }
     eprintln!("weights: {largest:?}");
-    assert!(
-        failures.is_empty(),
-        "{} failures\n{}",
-        failures.len(),
-        failures.join("\n")
-    );
+    assert!(failures.is_empty(), "{} failures\n{}", failures.len(), failures.join("\n"));
 }
 
 /// Nothing may keep a weight's gradient from passing through a site that somebody records or edits.
@@ -76,15 +65,9 @@ fn every_weight_of_every_network_gets_a_gradient_while_everything_is_recorded() 
         let name = folder.file_name().unwrap().to_string_lossy().into_owned();
         let (config, weights) = wide(&name);
         let net = Decoder::new(&config, &variables(&weights)).unwrap();
-        let pass = Pass {
-            gradients: all_sites().gradients,
-            ..crate::common::pass(&["**"], &[])
-        };
+        let pass = Pass { gradients: all_sites().gradients, ..crate::common::pass(&["**"], &[]) };
         let found = differentiate(&net, &pass);
-        let without: Vec<String> = names(&net)
-            .into_iter()
-            .filter(|w| !found.weights.contains_key(w))
-            .collect();
+        let without: Vec<String> = names(&net).into_iter().filter(|w| !found.weights.contains_key(w)).collect();
         assert!(without.is_empty(), "{name}: no gradient for {without:?}");
         assert_eq!(found.sites.len(), net.sites().len(), "{name}");
     }

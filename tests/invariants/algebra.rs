@@ -37,10 +37,7 @@ fn heads_sum_to_the_output_of_attention_without_its_bias() {
             largest = largest.max(relative(&total, plain.block(l, "attn.hook_out")));
             assert_close(&total, plain.block(l, "attn.hook_out"), AGREE, &name);
             let everywhere = silenced.block(l, "attn.hook_out").broadcast_sub(&bias).unwrap();
-            assert!(
-                floats(&everywhere).iter().all(|x| *x == 0.0),
-                "{name}: more than the bias is left"
-            );
+            assert!(floats(&everywhere).iter().all(|x| *x == 0.0), "{name}: more than the bias is left");
             let shares = silenced.block(l, "attn.hook_result");
             assert!(floats(shares).iter().all(|x| *x == 0.0), "{name}");
         }
@@ -62,10 +59,7 @@ fn rows_of_a_pattern_sum_to_one_and_mix_the_values() {
                 .map(|h| {
                     let v = seen.block(l, "attn.hook_v").narrow(2, h / group, 1).unwrap();
                     let p = pattern.narrow(1, h, 1).unwrap().squeeze(1).unwrap();
-                    p.contiguous()
-                        .unwrap()
-                        .matmul(&v.squeeze(2).unwrap().contiguous().unwrap())
-                        .unwrap()
+                    p.contiguous().unwrap().matmul(&v.squeeze(2).unwrap().contiguous().unwrap()).unwrap()
                 })
                 .collect();
             let z = Tensor::stack(&heads, 2).unwrap();
@@ -112,13 +106,8 @@ fn contributions_add_up_along_the_stream() {
                     check(&sum(&attended, at("hook_mlp_out")), at("hook_resid_post"));
                 }
                 Placement::AfterAdd => {
-                    let centered = attended
-                        .broadcast_sub(&attended.mean_keepdim(D::Minus1).unwrap())
-                        .unwrap();
-                    check(
-                        &centered.broadcast_div(at("ln1.hook_scale")).unwrap(),
-                        at("ln1.hook_normalized"),
-                    );
+                    let centered = attended.broadcast_sub(&attended.mean_keepdim(D::Minus1).unwrap()).unwrap();
+                    check(&centered.broadcast_div(at("ln1.hook_scale")).unwrap(), at("ln1.hook_normalized"));
                     check(at("ln1.hook_out"), at("hook_resid_mid"));
                     check(at("ln2.hook_out"), at("hook_resid_post"));
                 }
@@ -185,10 +174,7 @@ fn a_key_or_value_head_reaches_all_query_heads_of_its_group_and_no_other() {
         let group = net.facts().n_heads / net.facts().n_kv_heads;
         let last = net.facts().n_kv_heads - 1;
         let value = edit(format!("blocks.0.attn.hook_v[kv_head={last}]"), json!({"op": "zero"}));
-        let key = edit(
-            format!("blocks.0.attn.hook_k[kv_head={last}]"),
-            json!({"op": "noise", "std": 2.0}),
-        );
+        let key = edit(format!("blocks.0.attn.hook_k[kv_head={last}]"), json!({"op": "noise", "std": 2.0}));
         let without_value = see_all(&net, &tokens, &[value]);
         let other_key = see_all(&net, &tokens, &[key]);
         // A norm over all heads lets a head change the others.
@@ -200,11 +186,7 @@ fn a_key_or_value_head_reaches_all_query_heads_of_its_group_and_no_other() {
             let served = h / group == last;
             let z = |seen: &Seen| bits(&seen.block(0, "attn.hook_z").narrow(2, h, 1).unwrap());
             let map = |seen: &Seen| bits(&seen.block(0, "attn.hook_pattern").narrow(1, h, 1).unwrap());
-            assert_eq!(
-                z(&without_value).iter().all(|b| b & 0x7fff_ffff == 0),
-                served,
-                "{name} head {h}"
-            );
+            assert_eq!(z(&without_value).iter().all(|b| b & 0x7fff_ffff == 0), served, "{name} head {h}");
             assert_eq!(z(&without_value) == z(&plain), !served, "{name} head {h}");
             assert_eq!(map(&other_key) != map(&plain), served || !apart, "{name} head {h}");
         }

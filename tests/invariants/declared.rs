@@ -25,12 +25,7 @@ fn every_declared_site_is_visited_once_with_the_declared_axes_and_sizes() {
             };
             let sizes: Vec<usize> = site.axes.iter().zip(&site.sizes).map(size).collect();
             let visits = 1;
-            assert_eq!(
-                recorded.tensor.dims(),
-                [vec![visits], sizes].concat(),
-                "{name}: {}",
-                site.name
-            );
+            assert_eq!(recorded.tensor.dims(), [vec![visits], sizes].concat(), "{name}: {}", site.name);
             assert_eq!(recorded.axes, [vec![Axis::Time], site.axes.clone()].concat());
         }
     }

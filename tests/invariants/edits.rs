@@ -13,18 +13,8 @@ use crate::common::{edit, normal, stretches};
 const POSITIONS: usize = 12;
 
 /// Positions, phases and their combinations.
-pub const SCOPES: [&str; 10] = [
-    "",
-    "@last",
-    "@0..3",
-    "@-1",
-    "@prompt",
-    "@generated",
-    "@0",
-    "@1..",
-    "@-2..@prompt",
-    "@2..@generated",
-];
+pub const SCOPES: [&str; 10] =
+    ["", "@last", "@0..3", "@-1", "@prompt", "@generated", "@0", "@1..", "@-2..@prompt", "@2..@generated"];
 
 /// An edit before its scope.
 #[derive(Clone, Debug)]
@@ -65,94 +55,35 @@ pub fn kinds(net: &Decoder, seed: usize) -> Vec<Kind> {
     let reference = |site: &str| json!({ "tensor": site });
     let in_block = [
         (format!("attn.hook_z[head={head}]"), json!({"op": "zero"})),
-        (
-            format!("mlp.hook_post[neuron={neuron},{}]", neuron + 1),
-            json!({"op": "clamp", "lower": 0.5, "upper": 0.7}),
-        ),
-        (
-            "hook_resid_pre".into(),
-            json!({"op": "add", "value": vector, "coefficient": 0.7}),
-        ),
-        (
-            format!("attn.hook_q[head={head}]"),
-            json!({"op": "scale", "factor": 1.7}),
-        ),
-        (
-            format!("attn.hook_pattern[head={head}]"),
-            json!({"op": "set", "value": 0.1}),
-        ),
-        (
-            format!("attn.hook_pattern[head={head}][key=0]"),
-            json!({"op": "scale", "factor": 0.0}),
-        ),
-        (
-            format!("attn.hook_attn_scores[head={head}]"),
-            json!({"op": "clamp", "lower": -0.1}),
-        ),
-        (
-            "attn.hook_attn_scores[key=0,2]".into(),
-            json!({"op": "add", "value": 1.5}),
-        ),
-        (
-            "hook_resid_post".into(),
-            json!({"op": "project_out", "direction": reference("direction"), "component": 0.3}),
-        ),
-        (
-            "mlp.hook_post".into(),
-            json!({"op": "mean", "reference": reference("mlp.hook_post")}),
-        ),
-        (
-            "hook_attn_out".into(),
-            json!({"op": "mean", "reference": reference("hook_attn_out"), "per": "position"}),
-        ),
-        (
-            format!("attn.hook_z[head={head}]"),
-            json!({"op": "resample", "reference": reference("attn.hook_z")}),
-        ),
+        (format!("mlp.hook_post[neuron={neuron},{}]", neuron + 1), json!({"op": "clamp", "lower": 0.5, "upper": 0.7})),
+        ("hook_resid_pre".into(), json!({"op": "add", "value": vector, "coefficient": 0.7})),
+        (format!("attn.hook_q[head={head}]"), json!({"op": "scale", "factor": 1.7})),
+        (format!("attn.hook_pattern[head={head}]"), json!({"op": "set", "value": 0.1})),
+        (format!("attn.hook_pattern[head={head}][key=0]"), json!({"op": "scale", "factor": 0.0})),
+        (format!("attn.hook_attn_scores[head={head}]"), json!({"op": "clamp", "lower": -0.1})),
+        ("attn.hook_attn_scores[key=0,2]".into(), json!({"op": "add", "value": 1.5})),
+        ("hook_resid_post".into(), json!({"op": "project_out", "direction": reference("direction"), "component": 0.3})),
+        ("mlp.hook_post".into(), json!({"op": "mean", "reference": reference("mlp.hook_post")})),
+        ("hook_attn_out".into(), json!({"op": "mean", "reference": reference("hook_attn_out"), "per": "position"})),
+        (format!("attn.hook_z[head={head}]"), json!({"op": "resample", "reference": reference("attn.hook_z")})),
         ("hook_resid_pre".into(), json!({"op": "noise", "std": 0.3})),
-        (
-            format!("attn.hook_k[kv_head={kv}]"),
-            json!({"op": "scale", "factor": -0.5}),
-        ),
+        (format!("attn.hook_k[kv_head={kv}]"), json!({"op": "scale", "factor": -0.5})),
         (format!("attn.hook_v[kv_head={kv}]"), json!({"op": "zero"})),
-        (
-            format!("hook_q_input[head={head}]"),
-            json!({"op": "add", "value": vector}),
-        ),
+        (format!("hook_q_input[head={head}]"), json!({"op": "add", "value": vector})),
         ("hook_k_input".into(), json!({"op": "noise", "std": 0.2})),
-        (
-            format!("hook_v_input[kv_head={kv}]"),
-            json!({"op": "scale", "factor": 1.4}),
-        ),
+        (format!("hook_v_input[kv_head={kv}]"), json!({"op": "scale", "factor": 1.4})),
         (format!("attn.hook_result[head={head}]"), json!({"op": "zero"})),
         ("hook_mlp_in".into(), json!({"op": "scale", "factor": 0.6})),
         ("ln1.hook_scale".into(), json!({"op": "scale", "factor": 1.3})),
-        (
-            "ln2.hook_normalized".into(),
-            json!({"op": "clamp", "lower": -0.6, "upper": 0.6}),
-        ),
+        ("ln2.hook_normalized".into(), json!({"op": "clamp", "lower": -0.6, "upper": 0.6})),
         ("attn.k_norm.hook_scale".into(), json!({"op": "scale", "factor": 0.8})),
         ("attn.hook_rot_q".into(), json!({"op": "noise", "std": 0.2})),
-        (
-            "mlp.hook_out".into(),
-            json!({"op": "replace", "value": {"site": format!("blocks.{layer}.hook_resid_pre")}}),
-        ),
-        (
-            "hook_mlp_out".into(),
-            json!({"op": "add", "value": reference("contribution")}),
-        ),
+        ("mlp.hook_out".into(), json!({"op": "replace", "value": {"site": format!("blocks.{layer}.hook_resid_pre")}})),
+        ("hook_mlp_out".into(), json!({"op": "add", "value": reference("contribution")})),
     ];
-    let mut kinds: Vec<Kind> = in_block
-        .into_iter()
-        .map(|(part, op)| Kind {
-            site: format!("blocks.{layer}.{part}"),
-            op,
-        })
-        .collect();
-    let rotated = Kind {
-        site: format!("blocks.{layer}.attn.hook_rot_k"),
-        op: json!({"op": "scale", "factor": 0.8}),
-    };
+    let mut kinds: Vec<Kind> =
+        in_block.into_iter().map(|(part, op)| Kind { site: format!("blocks.{layer}.{part}"), op }).collect();
+    let rotated = Kind { site: format!("blocks.{layer}.attn.hook_rot_k"), op: json!({"op": "scale", "factor": 0.8}) };
     kinds.extend((!stretches(net)).then_some(rotated));
     for (site, op) in [
         ("hook_embed", json!({"op": "noise", "std": 0.1})),

@@ -40,18 +40,12 @@ pub fn together(texts: &[Text], side: Side) -> Tokens {
     let rows: Vec<Vec<u32>> = texts.iter().map(Text::whole).collect();
     let pad = if side == Side::Left { 7 } else { 4000 };
     let prompt = texts.iter().map(|t| t.prompt.len() as u32).collect();
-    Tokens {
-        prompt,
-        ..Tokens::from_rows(&rows, side, pad).unwrap()
-    }
+    Tokens { prompt, ..Tokens::from_rows(&rows, side, pad).unwrap() }
 }
 
 /// Row `row` of the corpus by itself.
 pub fn alone(texts: &[Text], row: usize) -> Tokens {
-    Tokens {
-        documents: vec![row as u64],
-        ..together(&texts[row..=row], Side::Left)
-    }
+    Tokens { documents: vec![row as u64], ..together(&texts[row..=row], Side::Left) }
 }
 
 fn columns(tokens: &Tokens, from: usize, to: usize) -> Tokens {
@@ -89,10 +83,7 @@ impl Layout {
             Self::Cached(side) => (side, 0),
             Self::Chunked(side, chunk) => (side, chunk),
         };
-        let bare = |t: &Text| Text {
-            prompt: t.prompt.clone(),
-            generated: Vec::new(),
-        };
+        let bare = |t: &Text| Text { prompt: t.prompt.clone(), generated: Vec::new() };
         let mut prefill = together(&texts.iter().map(bare).collect::<Vec<_>>(), side);
         let chunk = chunk % prefill.pos;
         let mut calls = if chunk > 0 {
@@ -123,11 +114,7 @@ pub struct Trace {
 /// Runs the calls with one plan; several calls share a cache.
 pub fn trace(net: &Decoder, calls: &[Tokens], pass: &Pass, stored: &BTreeMap<String, Tensor>) -> Trace {
     let mut plan = plan(net, pass, stored);
-    let mut state = if calls.len() > 1 {
-        State::cached()
-    } else {
-        State::none()
-    };
+    let mut state = if calls.len() > 1 { State::cached() } else { State::none() };
     let mut logits = Vec::new();
     let mut columns = vec![Vec::new(); calls[0].rows];
     let mut start = 0;
@@ -140,11 +127,7 @@ pub fn trace(net: &Decoder, calls: &[Tokens], pass: &Pass, stored: &BTreeMap<Str
         }
         start += call.pos;
     }
-    Trace {
-        logits: Tensor::cat(&logits, 1).unwrap(),
-        records: plan.records(net.sites()).unwrap(),
-        columns,
-    }
+    Trace { logits: Tensor::cat(&logits, 1).unwrap(), records: plan.records(net.sites()).unwrap(), columns }
 }
 
 impl Trace {
@@ -168,10 +151,7 @@ impl Trace {
             let tensor = trace.logits.clone();
             trace.row(&Recorded { tensor, axes }, row)
         };
-        let mut worst = (
-            relative(&logits(self, row), &logits(alone, 0)),
-            "the output".to_string(),
-        );
+        let mut worst = (relative(&logits(self, row), &logits(alone, 0)), "the output".to_string());
         for (name, reference) in &alone.records.tensors {
             let error = relative(&self.row(&self.records.tensors[name], row), &alone.row(reference, 0));
             if error > worst.0 {

@@ -22,14 +22,9 @@ fn everything(net: &Decoder) -> Pass {
     let mut all = pass(&["**", "**@raw"], &[]);
     for (_, site) in net.sites().iter().filter(|(_, s)| s.by_position()) {
         for (kind, raw) in [("moments", ""), ("top", "@raw")] {
-            let spec = if kind == "top" {
-                json!({"kind": kind, "k": 2})
-            } else {
-                json!({"kind": kind})
-            };
+            let spec = if kind == "top" { json!({"kind": kind, "k": 2}) } else { json!({"kind": kind}) };
             let selector = format!("{}{raw}", site.name).parse().unwrap();
-            all.records
-                .push(Record::reduced(selector, serde_json::from_value(spec).unwrap()));
+            all.records.push(Record::reduced(selector, serde_json::from_value(spec).unwrap()));
         }
     }
     all

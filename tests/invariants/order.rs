@@ -26,14 +26,8 @@ fn raw_records_show_the_value_before_all_edits_and_plain_ones_after_them_in_orde
         let clamp = edit(site, json!({"op": "clamp", "upper": 1.5}));
         let x = plain.at(site);
         for (edits, expected) in [
-            (
-                [&scale, &add, &clamp],
-                ((x * 2.0).unwrap() + 1.0).unwrap().minimum(1.5).unwrap(),
-            ),
-            (
-                [&clamp, &add, &scale],
-                ((x.minimum(1.5).unwrap() + 1.0).unwrap() * 2.0).unwrap(),
-            ),
+            ([&scale, &add, &clamp], ((x * 2.0).unwrap() + 1.0).unwrap().minimum(1.5).unwrap()),
+            ([&clamp, &add, &scale], ((x.minimum(1.5).unwrap() + 1.0).unwrap() * 2.0).unwrap()),
         ] {
             let edits = edits.map(Clone::clone);
             let seen = see(&net, &tokens(), &pass(&[site, &raw], &edits));
@@ -51,16 +45,8 @@ fn identity_edits_at_any_site_leave_the_logits_alone() {
         for (_, site) in net.sites().iter() {
             let same = edit(&site.name, json!({"op": "scale", "factor": 1.0}));
             let error = relative(&see(&net, &tokens(), &pass(&[], &[same])).logits, &plain.logits);
-            let (tolerance, worst) = if site.on_demand {
-                (AGREE, &mut on_demand)
-            } else {
-                (1e-6, &mut largest)
-            };
-            assert!(
-                error <= tolerance,
-                "{name}: scaling {} by 1 changes the logits by {error:.1e}",
-                site.name
-            );
+            let (tolerance, worst) = if site.on_demand { (AGREE, &mut on_demand) } else { (1e-6, &mut largest) };
+            assert!(error <= tolerance, "{name}: scaling {} by 1 changes the logits by {error:.1e}", site.name);
             *worst = worst.max(error);
         }
     }
@@ -71,11 +57,7 @@ fn identity_edits_at_any_site_leave_the_logits_alone() {
 fn opening_every_site_at_once_leaves_the_logits_alone() {
     for (name, net) in goldens() {
         let plain = see(&net, &tokens(), &pass(&[], &[]));
-        let opened = see(
-            &net,
-            &tokens(),
-            &pass(&[], &[edit("**", json!({"op": "scale", "factor": 1.0}))]),
-        );
+        let opened = see(&net, &tokens(), &pass(&[], &[edit("**", json!({"op": "scale", "factor": 1.0}))]));
         assert_close(&opened.logits, &plain.logits, AGREE, &name);
     }
 }
@@ -127,11 +109,7 @@ fn a_zeroed_normalised_stream_leaves_the_bias_of_the_norm() {
 fn edited_scores_are_what_the_softmax_sees() {
     for (name, net) in goldens() {
         let plain = see_all(&net, &tokens(), &[]);
-        let seen = edited(
-            &net,
-            "blocks.0.attn.hook_attn_scores[key=0]",
-            json!({"op": "add", "value": 2.0}),
-        );
+        let seen = edited(&net, "blocks.0.attn.hook_attn_scores[key=0]", json!({"op": "add", "value": 2.0}));
         let (before, after) = (plain.block(0, "attn.hook_pattern"), seen.block(0, "attn.hook_pattern"));
         // p0' / (1 - p0') = e^2 p0 / (1 - p0) for the last query, whose row is real in both texts.
         let (row, head, query) = (0, 0, 5);
@@ -152,13 +130,7 @@ fn an_edited_pattern_mixes_the_values_that_it_says() {
         let op = json!({"op": "scale", "factor": 0.25});
         let seen = edited(&net, "blocks.0.attn.hook_pattern[head=1]", op);
         let plain = see_all(&net, &tokens(), &[]);
-        let z = |seen: &Seen, head| {
-            seen.block(0, "attn.hook_z")
-                .narrow(2, head, 1)
-                .unwrap()
-                .narrow(0, 0, 1)
-                .unwrap()
-        };
+        let z = |seen: &Seen, head| seen.block(0, "attn.hook_z").narrow(2, head, 1).unwrap().narrow(0, 0, 1).unwrap();
         assert_close(&z(&seen, 1), &(z(&plain, 1) * 0.25).unwrap(), AGREE, &name);
         assert_eq!(bits(&z(&seen, 0)), bits(&z(&plain, 0)), "{name}");
     }
@@ -169,12 +141,7 @@ fn a_silenced_head_result_is_missing_from_the_output() {
     for (name, net) in goldens() {
         let plain = see_all(&net, &tokens(), &[]);
         let seen = edited(&net, "blocks.0.attn.hook_result[head=1]", json!({"op": "zero"}));
-        let share = plain
-            .block(0, "attn.hook_result")
-            .narrow(2, 1, 1)
-            .unwrap()
-            .squeeze(2)
-            .unwrap();
+        let share = plain.block(0, "attn.hook_result").narrow(2, 1, 1).unwrap().squeeze(2).unwrap();
         let expected = (plain.block(0, "attn.hook_out") - share).unwrap();
         assert_close(seen.block(0, "attn.hook_out"), &expected, AGREE, &name);
         let z = edited(&net, "blocks.0.attn.hook_z[head=1]", json!({"op": "zero"}));
@@ -186,41 +153,25 @@ fn a_silenced_head_result_is_missing_from_the_output() {
 fn an_input_of_one_head_reaches_that_head_alone() {
     for (name, net) in goldens() {
         let plain = see_all(&net, &tokens(), &[]);
-        for (role, heads) in [
-            ("q", net.facts().n_heads),
-            ("k", net.facts().n_kv_heads),
-            ("v", net.facts().n_kv_heads),
-        ] {
+        for (role, heads) in [("q", net.facts().n_heads), ("k", net.facts().n_kv_heads), ("v", net.facts().n_kv_heads)]
+        {
             let axis = if role == "q" { "head" } else { "kv_head" };
             let site = format!("blocks.1.hook_{role}_input");
             let last = heads - 1;
-            let noise = edited(
-                &net,
-                &format!("{site}[{axis}={last}]"),
-                json!({"op": "noise", "std": 1.0}),
-            );
+            let noise = edited(&net, &format!("{site}[{axis}={last}]"), json!({"op": "noise", "std": 1.0}));
             for h in 0..heads {
                 let head = |seen: &Seen| {
                     let all = seen.block(1, &format!("attn.hook_{role}")).narrow(2, h, 1).unwrap();
                     all.contiguous().unwrap()
                 };
                 let error = relative(&head(&noise), &head(&plain));
-                assert_eq!(
-                    error > 1e-3,
-                    h == last,
-                    "{name}: {site} head {h} changed by {error:.1e}"
-                );
+                assert_eq!(error > 1e-3, h == last, "{name}: {site} head {h} changed by {error:.1e}");
             }
             // Inputs read the whole stream: replacing all of them is replacing the stream for this role.
             let stream = edited(&net, "blocks.1.hook_resid_pre", json!({"op": "scale", "factor": -0.5}));
             let inputs = edited(&net, &site, json!({"op": "scale", "factor": -0.5}));
             let part = format!("attn.hook_{role}");
-            assert_close(
-                inputs.block(1, &part),
-                stream.block(1, &part),
-                AGREE,
-                &format!("{name}: {site}"),
-            );
+            assert_close(inputs.block(1, &part), stream.block(1, &part), AGREE, &format!("{name}: {site}"));
         }
     }
 }
@@ -287,11 +238,7 @@ fn a_projected_out_direction_is_gone() {
         let seen = edited(&net, "blocks.0.hook_resid_post", op);
         let length = r.sqr().unwrap().sum_all().unwrap().sqrt().unwrap();
         let x = seen.block(0, "hook_resid_post");
-        let along = x
-            .broadcast_mul(&r.broadcast_div(&length).unwrap())
-            .unwrap()
-            .sum(D::Minus1)
-            .unwrap();
+        let along = x.broadcast_mul(&r.broadcast_div(&length).unwrap()).unwrap().sum(D::Minus1).unwrap();
         let most = floats(x).iter().fold(0f32, |m, v| m.max(v.abs()));
         for component in floats(&along) {
             assert!((component - 0.5).abs() <= AGREE * most.max(1.0), "{name}: {component}");

@@ -26,16 +26,8 @@ fn from_source(site: &str) -> Value {
 fn patching_any_site_from_the_same_run_changes_nothing() {
     let tokens = batch(&[text(1, 5), text(2, 3)], Side::Left);
     for (name, net) in goldens() {
-        let on_demand = net
-            .sites()
-            .iter()
-            .filter(|(_, s)| s.on_demand)
-            .map(|(_, s)| s.name.clone());
-        let at_hand = net
-            .sites()
-            .iter()
-            .filter(|(_, s)| !s.on_demand)
-            .map(|(_, s)| s.name.clone());
+        let on_demand = net.sites().iter().filter(|(_, s)| s.on_demand).map(|(_, s)| s.name.clone());
+        let at_hand = net.sites().iter().filter(|(_, s)| !s.on_demand).map(|(_, s)| s.name.clone());
         for (sites, tolerance) in [(at_hand.collect::<Vec<_>>(), 1e-6), (on_demand.collect(), AGREE)] {
             for sites in sites.chunks(12) {
                 let edits: Vec<Value> = sites.iter().map(|s| from_source(s)).collect();
@@ -50,19 +42,12 @@ fn patching_any_site_from_the_same_run_changes_nothing() {
 
 #[test]
 fn patching_a_whole_stream_gives_exactly_the_other_run() {
-    let inputs = [
-        batch(&[text(1, 6), text(2, 4)], Side::Left),
-        batch(&[text(3, 6), text(4, 4)], Side::Left),
-    ];
+    let inputs = [batch(&[text(1, 6), text(2, 4)], Side::Left), batch(&[text(3, 6), text(4, 4)], Side::Left)];
     for (name, net) in goldens() {
         for l in 0..net.facts().layers.len() {
             let edits = json!([from_source(&format!("blocks.{l}.hook_resid_pre"))]);
             let outcome = patched(&net, inputs.clone(), edits, json!([]));
-            assert_eq!(
-                bits(logits(&outcome, "patched")),
-                bits(logits(&outcome, "source")),
-                "{name} {l}"
-            );
+            assert_eq!(bits(logits(&outcome, "patched")), bits(logits(&outcome, "source")), "{name} {l}");
         }
     }
 }
@@ -103,11 +88,7 @@ fn a_patched_position_carries_the_value_and_leaves_the_others() {
         for position in 0..6 {
             for head in 0..net.facts().n_heads {
                 let at = |x: &Tensor| bits(&x.narrow(1, position, 1).unwrap().narrow(2, head, 1).unwrap());
-                let expected = if (position, head) == (3, 1) {
-                    source.at(site)
-                } else {
-                    before
-                };
+                let expected = if (position, head) == (3, 1) { source.at(site) } else { before };
                 assert_eq!(at(now), at(expected), "{name}: position {position}, head {head}");
             }
         }
@@ -133,12 +114,7 @@ fn maps_of_rows_positions_and_heads_name_where_values_come_from() {
         for (row, length) in [(0usize, 3usize), (1, 5)] {
             for (position, origin) in positions.iter().take(length).enumerate() {
                 for (head, source_head) in heads.iter().enumerate() {
-                    let expected = vector(
-                        from.at(site),
-                        rows[row] as usize,
-                        *origin as usize,
-                        *source_head as usize,
-                    );
+                    let expected = vector(from.at(site), rows[row] as usize, *origin as usize, *source_head as usize);
                     let now = vector(&got, row, 5 - length + position, head);
                     assert_eq!(now, expected, "{name}: {row} {position} {head}");
                 }
@@ -184,15 +160,8 @@ fn an_earlier_site_of_the_same_pass_can_replace_a_later_one() {
     let tokens = batch(&[text(1, 5), text(2, 3)], Side::Left);
     for (name, net) in goldens() {
         let value = json!({"site": "blocks.0.hook_resid_post"});
-        let edits = [edit(
-            "blocks.1.hook_resid_post",
-            json!({"op": "replace", "value": value}),
-        )];
+        let edits = [edit("blocks.1.hook_resid_post", json!({"op": "replace", "value": value}))];
         let skipped = see(&net, &tokens, &pass(&["blocks.{0,1}.hook_resid_post"], &edits));
-        assert_eq!(
-            bits(skipped.block(0, "hook_resid_post")),
-            bits(skipped.block(1, "hook_resid_post")),
-            "{name}"
-        );
+        assert_eq!(bits(skipped.block(0, "hook_resid_post")), bits(skipped.block(1, "hook_resid_post")), "{name}");
     }
 }

@@ -29,20 +29,12 @@ fn texts(net: &Decoder) -> impl Strategy<Value = Vec<Text>> + use<> {
 }
 
 fn deterministic(cases: u32, seed: usize) -> TestRunner {
-    let config = Config {
-        cases,
-        failure_persistence: None,
-        max_shrink_iters: 40,
-        ..Config::default()
-    };
+    let config = Config { cases, failure_persistence: None, max_shrink_iters: 40, ..Config::default() };
     TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &[seed as u8; 32]))
 }
 
 fn everything(edits: Vec<Edit>) -> Pass {
-    Pass {
-        seed: 5,
-        ..pass(&["**"], &edits)
-    }
+    Pass { seed: 5, ..pass(&["**"], &edits) }
 }
 
 /// The largest relative error of any site of any row in any layout against the texts one by one.
@@ -119,12 +111,7 @@ fn edited(share: usize) {
         }
     }
     eprintln!("with edits: {largest:?}");
-    assert!(
-        failures.is_empty(),
-        "{} failures\n{}",
-        failures.len(),
-        failures.join("\n")
-    );
+    assert!(failures.is_empty(), "{} failures\n{}", failures.len(), failures.join("\n"));
 }
 
 #[test]
@@ -155,10 +142,7 @@ fn rows_keep_their_own_rotary_tables_beyond_the_length_of_training() {
             for row in 0..texts.len() {
                 let single = trace(&net, &[alone(&texts, row)], &plain, &BTreeMap::new());
                 let (error, site) = batch.worst(row, &single);
-                assert!(
-                    error <= AGREE,
-                    "{name} {layout:?} row {row}: {site} differs by {error:.1e}"
-                );
+                assert!(error <= AGREE, "{name} {layout:?} row {row}: {site} differs by {error:.1e}");
             }
         }
     }
@@ -167,10 +151,7 @@ fn rows_keep_their_own_rotary_tables_beyond_the_length_of_training() {
 /// The documented exception: such a network caches keys before their rotation.
 #[test]
 fn an_edit_of_rotated_keys_lasts_for_its_call_where_tables_depend_on_the_length() {
-    let texts = [Text {
-        prompt: random_text(1, 4),
-        generated: random_text(2, 2),
-    }];
+    let texts = [Text { prompt: random_text(1, 4), generated: random_text(2, 2) }];
     let halved = edit("blocks.0.attn.hook_rot_k", json!({"op": "scale", "factor": 0.5}));
     let cached = Layout::Cached(Side::Left);
     for (name, net) in goldens().filter(|(_, net)| !net.facts().ropes.is_empty()) {

@@ -80,14 +80,8 @@ fn fingerprint() -> Vec<u8> {
         keep(&seen.logits);
         seen.records.tensors.values().for_each(|r| keep(&r.tensor));
     }
-    let texts = [Text {
-        prompt: rows[0].clone(),
-        generated: words(3, 4),
-    }];
-    let edits = [edit(
-        "blocks.*.attn.hook_z[head=1]",
-        json!({"op": "scale", "factor": 0.3}),
-    )];
+    let texts = [Text { prompt: rows[0].clone(), generated: words(3, 4) }];
+    let edits = [edit("blocks.*.attn.hook_z[head=1]", json!({"op": "scale", "factor": 0.3}))];
     let calls = Layout::Chunked(Side::Left, 100).calls(&texts);
     keep(&trace(&net, &calls, &pass(&[], &edits), &BTreeMap::new()).logits);
     all
@@ -104,10 +98,7 @@ fn a_long_prompt_gives_the_same_bits_at_any_number_of_threads() {
     let files = ["1", "2", "3"].map(|threads| {
         let file = folder.path().join(threads);
         let status = std::process::Command::new(std::env::current_exe().unwrap())
-            .args([
-                "--exact",
-                "invariants::repeatable::a_long_prompt_gives_the_same_bits_at_any_number_of_threads",
-            ])
+            .args(["--exact", "invariants::repeatable::a_long_prompt_gives_the_same_bits_at_any_number_of_threads"])
             .env("RAYON_NUM_THREADS", threads)
             .env(FILE, &file)
             .output()

@@ -7,78 +7,23 @@ const INPUT: [f32; 10] = [-6.0, -3.0, -1.2, -0.5, -0.01, 0.0, 0.3, 0.9, 2.5, 7.0
 const EXPECTED: [(&str, [f64; 10]); 12] = [
     (
         "gelu",
-        [
-            -0.0,
-            -0.004050225,
-            -0.13808359,
-            -0.15426877,
-            -0.0049601062,
-            0.0,
-            0.18537344,
-            0.73434591,
-            2.4844759,
-            7.0,
-        ],
+        [-0.0, -0.004050225, -0.13808359, -0.15426877, -0.0049601062, 0.0, 0.18537344, 0.73434591, 2.4844759, 7.0],
     ),
     (
         "gelu_new",
-        [
-            -0.0,
-            -0.0036374331,
-            -0.1382972,
-            -0.154286,
-            -0.0049601062,
-            0.0,
-            0.18537094,
-            0.73422849,
-            2.4849157,
-            7.0,
-        ],
+        [-0.0, -0.0036374331, -0.1382972, -0.154286, -0.0049601062, 0.0, 0.18537094, 0.73422849, 2.4849157, 7.0],
     ),
     (
         "gelu_pytorch_tanh",
-        [
-            -0.0,
-            -0.0036374331,
-            -0.13829724,
-            -0.154286,
-            -0.0049601062,
-            0.0,
-            0.18537094,
-            0.73422849,
-            2.4849157,
-            7.0,
-        ],
+        [-0.0, -0.0036374331, -0.13829724, -0.154286, -0.0049601062, 0.0, 0.18537094, 0.73422849, 2.4849157, 7.0],
     ),
     (
         "gelu_fast",
-        [
-            -0.0,
-            -0.0036374331,
-            -0.1382972,
-            -0.154286,
-            -0.0049601062,
-            0.0,
-            0.18537094,
-            0.73422843,
-            2.4849157,
-            7.0,
-        ],
+        [-0.0, -0.0036374331, -0.1382972, -0.154286, -0.0049601062, 0.0, 0.18537094, 0.73422843, 2.4849157, 7.0],
     ),
     (
         "gelu_accurate",
-        [
-            -0.0,
-            -0.0036374331,
-            -0.1382972,
-            -0.154286,
-            -0.0049601062,
-            0.0,
-            0.18537094,
-            0.73422849,
-            2.4849157,
-            7.0,
-        ],
+        [-0.0, -0.0036374331, -0.1382972, -0.154286, -0.0049601062, 0.0, 0.18537094, 0.73422849, 2.4849157, 7.0],
     ),
     (
         "quick_gelu",
@@ -96,10 +41,7 @@ const EXPECTED: [(&str, [f64; 10]); 12] = [
         ],
     ),
     ("relu", [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.30000001, 0.89999998, 2.5, 7.0]),
-    (
-        "relu2",
-        [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.090000004, 0.80999994, 6.25, 49.0],
-    ),
+    ("relu2", [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.090000004, 0.80999994, 6.25, 49.0]),
     (
         "silu",
         [
@@ -147,18 +89,7 @@ const EXPECTED: [(&str, [f64; 10]); 12] = [
     ),
     (
         "sigmoid",
-        [
-            0.002472623,
-            0.047425874,
-            0.23147522,
-            0.37754068,
-            0.4975,
-            0.5,
-            0.57444251,
-            0.71094948,
-            0.92414182,
-            0.999089,
-        ],
+        [0.002472623, 0.047425874, 0.23147522, 0.37754068, 0.4975, 0.5, 0.57444251, 0.71094948, 0.92414182, 0.999089],
     ),
 ];
 
@@ -166,10 +97,8 @@ const EXPECTED: [(&str, [f64; 10]); 12] = [
 fn both_forms_match_hugging_face() {
     for (name, expected) in EXPECTED {
         for form in [Form::Differentiable, Form::Inference] {
-            let y = Activation::from_hf(name)
-                .unwrap()
-                .forward(&Tensor::new(&INPUT, &Device::Cpu).unwrap(), form)
-                .unwrap();
+            let y =
+                Activation::from_hf(name).unwrap().forward(&Tensor::new(&INPUT, &Device::Cpu).unwrap(), form).unwrap();
             for ((y, expected), x) in values(&y).iter().zip(expected).zip(INPUT) {
                 let error = (y - expected).abs();
                 assert!(error <= 1e-6, "{name}({x}) in {form:?}: {y}, expected {expected}");
@@ -183,20 +112,13 @@ fn kernels_are_close_to_f64_everywhere() {
     let x = Tensor::arange_step(-12f32, 12.0, 0.001, &Device::Cpu).unwrap();
     for (name, _) in EXPECTED {
         let a = Activation::from_hf(name).unwrap();
-        let exact = values(
-            &a.forward(&x.to_dtype(DType::F64).unwrap(), Form::Differentiable)
-                .unwrap(),
-        );
+        let exact = values(&a.forward(&x.to_dtype(DType::F64).unwrap(), Form::Differentiable).unwrap());
         let composed = values(&a.forward(&x, Form::Differentiable).unwrap());
         let kernel = values(&a.forward(&x, Form::Inference).unwrap());
         for (i, x) in values(&x).iter().enumerate() {
             for got in [composed[i], kernel[i]] {
                 let error = (got - exact[i]).abs() / x.abs().max(1.0);
-                assert!(
-                    error < 3e-7 * exact[i].abs().max(1.0),
-                    "{name}({x}): {got}, exactly {}",
-                    exact[i]
-                );
+                assert!(error < 3e-7 * exact[i].abs().max(1.0), "{name}({x}): {got}, exactly {}", exact[i]);
             }
         }
     }
@@ -212,15 +134,9 @@ fn extremes_stay_finite_and_nan_stays_nan() {
             assert!(y[6].is_nan(), "{name} {form:?} hides NaN");
         }
         let var = Var::from_tensor(&x.narrow(0, 0, 6).unwrap()).unwrap();
-        let y = Activation::from_hf(name)
-            .unwrap()
-            .forward(&var, Form::Differentiable)
-            .unwrap();
+        let y = Activation::from_hf(name).unwrap().forward(&var, Form::Differentiable).unwrap();
         let grads = y.sum_all().unwrap().backward().unwrap();
-        assert!(
-            values(grads.get(&var).unwrap()).iter().all(|v| v.is_finite()),
-            "gradient of {name}"
-        );
+        assert!(values(grads.get(&var).unwrap()).iter().all(|v| v.is_finite()), "gradient of {name}");
     }
 }
 

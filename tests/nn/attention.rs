@@ -5,31 +5,19 @@ use optrode::nn::{
 };
 
 fn causal(batch: usize, real: &[bool], key: &[u32], query: &[u32], window: Option<usize>) -> AttentionMask {
-    let spec = CausalMask {
-        batch,
-        real,
-        key,
-        query,
-        window,
-    };
+    let spec = CausalMask { batch, real, key, query, window };
     AttentionMask::causal(&spec, &Device::Cpu).unwrap()
 }
 
 /// The mask of `batch` whole rows, and the positions.
 fn plain(batch: usize, t: usize) -> (AttentionMask, Vec<u32>) {
     let positions: Vec<u32> = (0..batch * t).map(|i| (i % t) as u32).collect();
-    (
-        causal(batch, &vec![true; batch * t], &positions, &positions, None),
-        positions,
-    )
+    (causal(batch, &vec![true; batch * t], &positions, &positions, None), positions)
 }
 
 /// Rows of different length: the second is padded on the left.
 fn padded(t: usize, pads: usize) -> (AttentionMask, Vec<u32>) {
-    let positions: Vec<u32> = (0..t)
-        .chain((0..t).map(|i| i.saturating_sub(pads)))
-        .map(|p| p as u32)
-        .collect();
+    let positions: Vec<u32> = (0..t).chain((0..t).map(|i| i.saturating_sub(pads))).map(|p| p as u32).collect();
     let real: Vec<bool> = (0..2 * t).map(|i| i < t || i - t >= pads).collect();
     (causal(2, &real, &positions, &positions, None), positions)
 }
@@ -48,14 +36,7 @@ fn by_definition(
     let (qs, ks, vs) = (values(q), values(k), values(v));
     let full = (b, h, tq, tk);
     let bias = values(&bias.broadcast_as(full).unwrap().contiguous().unwrap());
-    let mask: Vec<u8> = mask
-        .visible()
-        .broadcast_as(full)
-        .unwrap()
-        .flatten_all()
-        .unwrap()
-        .to_vec1()
-        .unwrap();
+    let mask: Vec<u8> = mask.visible().broadcast_as(full).unwrap().flatten_all().unwrap().to_vec1().unwrap();
     let (mut s, mut p, mut z) = (vec![], vec![], vec![0f64; b * tq * h * d]);
     for r in 0..b * h * tq {
         let (row, head, i) = (r / (h * tq), r / tq % h, r % tq);
@@ -77,46 +58,24 @@ fn by_definition(
         s.extend(line);
     }
     let dims = [(b, h, tq, tk), (b, h, tq, tk), (b, tq, h, d)];
-    let mut parts = [s, p, z]
-        .into_iter()
-        .zip(dims)
-        .map(|(v, d)| Tensor::from_vec(v, d, &Device::Cpu).unwrap());
+    let mut parts = [s, p, z].into_iter().zip(dims).map(|(v, d)| Tensor::from_vec(v, d, &Device::Cpu).unwrap());
     std::array::from_fn(|_| parts.next().unwrap())
 }
 
 #[test]
 fn both_forms_are_attention_by_definition() {
-    let cases = [
-        (2, 5, 5, 4, 2),
-        (1, 6, 6, 6, 1),
-        (2, 1, 7, 4, 2),
-        (1, 1, 33, 3, 3),
-        (1, 2, 7, 4, 4),
-    ];
+    let cases = [(2, 5, 5, 4, 2), (1, 6, 6, 6, 1), (2, 1, 7, 4, 2), (1, 1, 33, 3, 3), (1, 2, 7, 4, 4)];
     for (b, tq, tk, h, kv) in cases {
-        let (q, k, v) = (
-            noise(&[b, tq, h, 8], 1),
-            noise(&[b, tk, kv, 8], 2),
-            noise(&[b, tk, kv, 8], 3),
-        );
-        let key: Vec<u32> = (0..b * tk)
-            .map(|i| ((i % tk) as u32).saturating_sub((i / tk) as u32))
-            .collect();
+        let (q, k, v) = (noise(&[b, tq, h, 8], 1), noise(&[b, tk, kv, 8], 2), noise(&[b, tk, kv, 8], 3));
+        let key: Vec<u32> = (0..b * tk).map(|i| ((i % tk) as u32).saturating_sub((i / tk) as u32)).collect();
         let real: Vec<bool> = (0..b * tk).map(|i| i % tk >= i / tk).collect();
         let query: Vec<u32> = key.chunks_exact(tk).flat_map(|row| &row[tk - tq..]).copied().collect();
         let mask = causal(b, &real, &key, &query, Some(4));
-        let bias = Alibi::new(h, AlibiRounding::F32, 1.0)
-            .unwrap()
-            .bias(&query, &key, b, &Device::Cpu)
-            .unwrap();
+        let bias = Alibi::new(h, AlibiRounding::F32, 1.0).unwrap().bias(&query, &key, b, &Device::Cpu).unwrap();
         let expected = by_definition(&q, &k, &v, 0.7, 1.5, &bias, &mask);
         for form in [Form::Differentiable, Form::Inference] {
             let raw = scores(&q, &k, 0.7, form).unwrap();
-            let rule = ScoreRule {
-                cap: Some(1.5),
-                bias: Some(&bias),
-                mask: &mask,
-            };
+            let rule = ScoreRule { cap: Some(1.5), bias: Some(&bias), mask: &mask };
             let Pattern { pattern, scores } = pattern(&raw, &rule, true, form).unwrap();
             assert_close(&scores.unwrap(), &expected[0], 1e-6);
             assert_close(&pattern, &expected[1], 1e-6);
@@ -128,17 +87,9 @@ fn both_forms_are_attention_by_definition() {
 #[test]
 fn fused_open_and_any_thread_count_give_the_same_bits() {
     let (mask, positions) = padded(67, 13);
-    let bias = Alibi::new(6, AlibiRounding::F32, 1.0)
-        .unwrap()
-        .bias(&positions, &positions, 2, &Device::Cpu)
-        .unwrap();
+    let bias = Alibi::new(6, AlibiRounding::F32, 1.0).unwrap().bias(&positions, &positions, 2, &Device::Cpu).unwrap();
     let raw = (noise(&[2, 6, 67, 67], 4) * 8.0).unwrap();
-    for (cap, bias) in [
-        (None, None),
-        (Some(5.0), None),
-        (None, Some(&bias)),
-        (Some(5.0), Some(&bias)),
-    ] {
+    for (cap, bias) in [(None, None), (Some(5.0), None), (None, Some(&bias)), (Some(5.0), Some(&bias))] {
         let mask = &mask;
         let rule = ScoreRule { cap, bias, mask };
         let fused = assert_thread_free(|| pattern(&raw, &rule, false, Form::Inference).unwrap().pattern);
@@ -154,11 +105,7 @@ fn fused_open_and_any_thread_count_give_the_same_bits() {
         let open = masked(&open, mask, Form::Inference).unwrap();
         assert_eq!(bits(&both.scores.unwrap()), bits(&open));
         assert_eq!(bits(&fused), bits(&softmax(&open, Form::Inference).unwrap()));
-        assert_close(
-            &fused,
-            &pattern(&raw, &rule, false, Form::Differentiable).unwrap().pattern,
-            1e-6,
-        );
+        assert_close(&fused, &pattern(&raw, &rule, false, Form::Differentiable).unwrap().pattern, 1e-6);
     }
     let (q, k) = (noise(&[2, 67, 6, 16], 5), noise(&[2, 67, 2, 16], 6));
     assert_thread_free(|| scores(&q, &k, 0.25, Form::Inference).unwrap());
@@ -190,15 +137,8 @@ fn patterns_sum_to_one_and_hidden_keys_get_exactly_zero() {
 #[test]
 fn gradients_match_differences_with_hidden_keys_too() {
     let (mask, positions) = padded(4, 2);
-    let bias = Alibi::new(4, AlibiRounding::F32, 1.0)
-        .unwrap()
-        .bias(&positions, &positions, 2, &Device::Cpu)
-        .unwrap();
-    let inputs = [
-        noise(&[2, 4, 4, 3], 10),
-        noise(&[2, 4, 2, 3], 11),
-        noise(&[2, 4, 2, 3], 12),
-    ];
+    let bias = Alibi::new(4, AlibiRounding::F32, 1.0).unwrap().bias(&positions, &positions, 2, &Device::Cpu).unwrap();
+    let inputs = [noise(&[2, 4, 4, 3], 10), noise(&[2, 4, 2, 3], 11), noise(&[2, 4, 2, 3], 12)];
     for (cap, bias) in [(None, None), (Some(2.0), Some(&bias))] {
         assert_gradients(&inputs, |v| {
             let form = Form::Differentiable;
@@ -209,20 +149,11 @@ fn gradients_match_differences_with_hidden_keys_too() {
     }
     let (raw, bias) = (noise(&[2, 2, 4, 4], 13), noise(&[1, 2, 4, 4], 14));
     assert_gradients(&[raw, bias], |v| {
-        let rule = ScoreRule {
-            cap: None,
-            bias: Some(&v[1]),
-            mask: &mask,
-        };
+        let rule = ScoreRule { cap: None, bias: Some(&v[1]), mask: &mask };
         Ok(pattern(&v[0], &rule, false, Form::Differentiable)?.pattern)
     });
     let hidden = Var::from_tensor(&Tensor::full(f32::NEG_INFINITY, (1, 5), &Device::Cpu).unwrap()).unwrap();
-    let grads = softmax(&hidden, Form::Differentiable)
-        .unwrap()
-        .sum_all()
-        .unwrap()
-        .backward()
-        .unwrap();
+    let grads = softmax(&hidden, Form::Differentiable).unwrap().sum_all().unwrap().backward().unwrap();
     assert_eq!(values(grads.get(&hidden).unwrap()), [0.0; 5]);
 }
 
@@ -240,25 +171,13 @@ fn padding_and_batching_change_nothing() {
     let run = |q: &Tensor, k: &Tensor, v: &Tensor, (mask, positions): (AttentionMask, Vec<u32>), form| {
         let b = q.dim(0).unwrap();
         let bias = alibi.bias(&positions, &positions, b, &Device::Cpu).unwrap();
-        let rule = ScoreRule {
-            cap: None,
-            bias: Some(&bias),
-            mask: &mask,
-        };
-        let p = pattern(&scores(q, k, 0.35, form).unwrap(), &rule, false, form)
-            .unwrap()
-            .pattern;
+        let rule = ScoreRule { cap: None, bias: Some(&bias), mask: &mask };
+        let p = pattern(&scores(q, k, 0.35, form).unwrap(), &rule, false, form).unwrap().pattern;
         mix(&p, v, form).unwrap()
     };
     for form in [Form::Differentiable, Form::Inference] {
         let alone = run(&q, &k, &v, plain(1, t), form);
-        let batch = run(
-            &wide(&q, 4, 30),
-            &wide(&k, 2, 40),
-            &wide(&v, 2, 50),
-            padded(t + pads, pads),
-            form,
-        );
+        let batch = run(&wide(&q, 4, 30), &wide(&k, 2, 40), &wide(&v, 2, 50), padded(t + pads, pads), form);
         let inside = batch.narrow(0, 1, 1).unwrap().narrow(1, pads, t).unwrap();
         assert_close(&alone, &inside, 1e-6);
     }
@@ -267,21 +186,13 @@ fn padding_and_batching_change_nothing() {
 #[test]
 fn one_query_on_a_strided_cache_is_the_last_row() {
     for b in [1, 2] {
-        let (q, k, v) = (
-            noise(&[b, 7, 4, 8], 60),
-            noise(&[b, 16, 2, 8], 61),
-            noise(&[b, 16, 2, 8], 62),
-        );
+        let (q, k, v) = (noise(&[b, 7, 4, 8], 60), noise(&[b, 16, 2, 8], 61), noise(&[b, 16, 2, 8], 62));
         let (k, v) = (k.narrow(1, 0, 7).unwrap(), v.narrow(1, 0, 7).unwrap());
         let all = scores(&q, &k, 0.3, Form::Inference).unwrap();
         let last = scores(&q.narrow(1, 6, 1).unwrap(), &k, 0.3, Form::Inference).unwrap();
         assert_close(&all.narrow(2, 6, 1).unwrap(), &last, 1e-6);
         let z = mix(&all, &v, Form::Inference).unwrap();
-        assert_close(
-            &z.narrow(1, 6, 1).unwrap(),
-            &mix(&last, &v, Form::Inference).unwrap(),
-            1e-6,
-        );
+        assert_close(&z.narrow(1, 6, 1).unwrap(), &mix(&last, &v, Form::Inference).unwrap(), 1e-6);
     }
 }
 
@@ -301,10 +212,7 @@ fn slopes_and_bf16_rounding_are_hugging_faces() {
     let head = |h: usize| values(&bias.narrow(1, h, 1).unwrap());
     assert_eq!(head(1), [0.0625, 0.1875, 15.9375, 16.0, 18.75, 18.75, 37.5]);
     assert_eq!(head(5)[3], 32.0);
-    let plain = Alibi::new(6, AlibiRounding::F32, 0.5)
-        .unwrap()
-        .bias(&[300], &keys, 1, &Device::Cpu)
-        .unwrap();
+    let plain = Alibi::new(6, AlibiRounding::F32, 0.5).unwrap().bias(&[300], &keys, 1, &Device::Cpu).unwrap();
     assert_eq!(values(&plain.narrow(1, 1, 1).unwrap())[5], 0.5 * 0.0625);
 }
 
@@ -314,10 +222,7 @@ fn shapes_that_do_not_fit_are_refused() {
     for form in [Form::Differentiable, Form::Inference] {
         let (q, k) = (noise(&[1, 3, 3, 4], 1), noise(&[1, 3, 2, 4], 2));
         let message = scores(&q, &k, 1.0, form).unwrap_err().to_string();
-        assert!(
-            message.contains("3 query heads") && message.contains("2 key heads"),
-            "{message}"
-        );
+        assert!(message.contains("3 query heads") && message.contains("2 key heads"), "{message}");
         assert!(masked(&noise(&[1, 2, 4, 4], 3), &mask, form).is_err());
     }
 }

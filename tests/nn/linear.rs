@@ -10,11 +10,7 @@ fn linear(out: usize, inputs: usize, dtype: DType) -> Linear {
 }
 
 fn transposed(l: &Linear) -> Linear {
-    Linear {
-        weight: l.weight.t().unwrap().contiguous().unwrap(),
-        layout: Layout::InOut,
-        ..l.clone()
-    }
+    Linear { weight: l.weight.t().unwrap().contiguous().unwrap(), layout: Layout::InOut, ..l.clone() }
 }
 
 #[test]
@@ -23,13 +19,8 @@ fn layouts_forms_and_storage_agree() {
         let l = linear(33, 70, dtype);
         for rows in [1, 2, 3, 4, 5, 64, 65] {
             let x = noise(&[1, rows, 70], 3);
-            let exact = Linear {
-                weight: l.weight.to_dtype(DType::F64).unwrap(),
-                ..l.clone()
-            };
-            let exact = exact
-                .forward(&x.to_dtype(DType::F64).unwrap(), Form::Differentiable)
-                .unwrap();
+            let exact = Linear { weight: l.weight.to_dtype(DType::F64).unwrap(), ..l.clone() };
+            let exact = exact.forward(&x.to_dtype(DType::F64).unwrap(), Form::Differentiable).unwrap();
             for form in [Form::Differentiable, Form::Inference] {
                 assert_close(&l.forward(&x, form).unwrap(), &exact, 1e-6);
                 assert_close(&transposed(&l).forward(&x, form).unwrap(), &exact, 1e-6);
@@ -56,11 +47,7 @@ fn gradients_match_differences() {
     for layout in [Layout::OutIn, Layout::InOut] {
         let weight = if layout == Layout::OutIn { [3, 5] } else { [5, 3] };
         assert_gradients(&[noise(&[2, 2, 5], 5), noise(&weight, 6), noise(&[3], 7)], |v| {
-            let l = Linear {
-                weight: v[1].clone(),
-                bias: Some(v[2].clone()),
-                layout,
-            };
+            let l = Linear { weight: v[1].clone(), bias: Some(v[2].clone()), layout };
             l.forward(&v[0], Form::Differentiable)
         });
     }
@@ -68,10 +55,7 @@ fn gradients_match_differences() {
 
 #[test]
 fn a_wrong_width_is_named() {
-    let message = linear(3, 5, DType::F32)
-        .forward(&noise(&[2, 4], 1), Form::Inference)
-        .unwrap_err()
-        .to_string();
+    let message = linear(3, 5, DType::F32).forward(&noise(&[2, 4], 1), Form::Inference).unwrap_err().to_string();
     assert!(message.contains("[.., 5]") && message.contains("[2, 4]"), "{message}");
 }
 

@@ -3,13 +3,7 @@ use optrode::nn::{AttentionMask, CausalMask};
 
 fn mask(batch: usize, real: &[u8], key: &[u32], query: &[u32], window: Option<usize>) -> AttentionMask {
     let real: Vec<bool> = real.iter().map(|&r| r != 0).collect();
-    let spec = CausalMask {
-        batch,
-        real: &real,
-        key,
-        query,
-        window,
-    };
+    let spec = CausalMask { batch, real: &real, key, query, window };
     AttentionMask::causal(&spec, &Device::Cpu).unwrap()
 }
 
@@ -28,12 +22,7 @@ fn a_plain_batch_shares_one_causal_row() {
 #[test]
 fn padding_on_either_side_hides_pads_and_keeps_their_rows_finite() {
     let m = mask(2, &[0, 1, 1, 1, 1, 0], &[0, 0, 1, 0, 1, 0], &[0, 0, 1, 0, 1, 0], None);
-    assert_eq!(
-        flags(&m),
-        [
-            1, 0, 0, 0, 1, 0, 0, 1, 1, /* right pad */ 1, 0, 0, 1, 1, 0, 0, 0, 1
-        ]
-    );
+    assert_eq!(flags(&m), [1, 0, 0, 0, 1, 0, 0, 1, 1, /* right pad */ 1, 0, 0, 1, 1, 0, 0, 0, 1]);
 }
 
 #[test]
@@ -54,13 +43,7 @@ fn with_a_cache_queries_are_the_last_keys() {
 
 #[test]
 fn sizes_that_do_not_fit_are_refused() {
-    let spec = CausalMask {
-        batch: 2,
-        real: &[true; 3],
-        key: &[0; 4],
-        query: &[0; 4],
-        window: None,
-    };
+    let spec = CausalMask { batch: 2, real: &[true; 3], key: &[0; 4], query: &[0; 4], window: None };
     assert!(AttentionMask::causal(&spec, &Device::Cpu).is_err());
     assert!(AttentionMask::from_visible(vec![1; 5], (1, 2, 3), &Device::Cpu).is_err());
 }

@@ -28,12 +28,7 @@ pub fn noise(shape: &[usize], seed: u64) -> Tensor {
 
 /// All elements as f64.
 pub fn values(x: &Tensor) -> Vec<f64> {
-    x.to_dtype(DType::F64)
-        .unwrap()
-        .flatten_all()
-        .unwrap()
-        .to_vec1()
-        .unwrap()
+    x.to_dtype(DType::F64).unwrap().flatten_all().unwrap().to_vec1().unwrap()
 }
 
 /// The bits of all elements.
@@ -47,17 +42,10 @@ pub fn bits(x: &Tensor) -> Vec<u32> {
 pub fn assert_close(a: &Tensor, b: &Tensor, tolerance: f64) {
     assert_eq!(a.dims(), b.dims());
     let (a, b) = (values(a), values(b));
-    let scale = a
-        .iter()
-        .chain(&b)
-        .filter(|v| v.is_finite())
-        .fold(1e-30, |m: f64, v| m.max(v.abs()));
+    let scale = a.iter().chain(&b).filter(|v| v.is_finite()).fold(1e-30, |m: f64, v| m.max(v.abs()));
     for (i, (a, b)) in a.iter().zip(&b).enumerate() {
         let same = a == b || (a - b).abs() <= tolerance * scale;
-        assert!(
-            same,
-            "element {i}: {a} and {b} differ by more than {tolerance} of {scale}"
-        );
+        assert!(same, "element {i}: {a} and {b} differ by more than {tolerance} of {scale}");
     }
 }
 
@@ -73,11 +61,7 @@ pub fn assert_gradients(inputs: &[Tensor], f: impl Fn(&[Tensor]) -> Result<Tenso
     let grads = loss(&out).backward().unwrap();
     let step = 1e-5;
     for (which, var) in vars.iter().enumerate() {
-        let grad = values(
-            grads
-                .get(var)
-                .unwrap_or_else(|| panic!("input {which} got no gradient")),
-        );
+        let grad = values(grads.get(var).unwrap_or_else(|| panic!("input {which} got no gradient")));
         let base = values(&inputs[which]);
         for i in 0..base.len() {
             let at = |delta: f64| {

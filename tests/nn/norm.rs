@@ -2,13 +2,7 @@ use super::*;
 use optrode::nn::{Form, Norm, NormKind, Want};
 
 fn norm(kind: NormKind, shape: &[usize], bias: bool, offset: f32) -> Norm {
-    Norm {
-        kind,
-        weight: Some(noise(shape, 1)),
-        bias: bias.then(|| noise(shape, 2)),
-        eps: 1e-5,
-        offset,
-    }
+    Norm { kind, weight: Some(noise(shape, 1)), bias: bias.then(|| noise(shape, 2)), eps: 1e-5, offset }
 }
 
 fn all() -> Vec<(Norm, Vec<usize>)> {
@@ -29,10 +23,7 @@ fn forms_agree_and_parts_are_the_steps() {
         let scale = norm.scale(&centered).unwrap();
         let normalized = norm.normalized(&centered, &scale).unwrap();
         let open = norm.affine(&normalized).unwrap();
-        let want = Want {
-            scale: true,
-            normalized: true,
-        };
+        let want = Want { scale: true, normalized: true };
         let fused = norm.fused(&x, want).unwrap();
         assert_close(&fused.out, &open, 1e-6);
         assert_close(&fused.scale.unwrap(), &scale, 1e-6);
@@ -43,13 +34,8 @@ fn forms_agree_and_parts_are_the_steps() {
 
 #[test]
 fn f32_kernel_is_close_to_f64() {
-    let (norm, x) = (
-        norm(NormKind::Layer, &[4099], true, 0.0),
-        (noise(&[3, 4099], 4) + 10.0).unwrap(),
-    );
-    let exact = norm
-        .forward(&x.to_dtype(DType::F64).unwrap(), Form::Differentiable)
-        .unwrap();
+    let (norm, x) = (norm(NormKind::Layer, &[4099], true, 0.0), (noise(&[3, 4099], 4) + 10.0).unwrap());
+    let exact = norm.forward(&x.to_dtype(DType::F64).unwrap(), Form::Differentiable).unwrap();
     assert_close(&norm.forward(&x, Form::Inference).unwrap(), &exact, 3e-6);
 }
 
@@ -57,26 +43,12 @@ fn f32_kernel_is_close_to_f64() {
 fn matches_pytorch() {
     // torch.nn.functional.layer_norm([1, 2, 4], eps=1e-5) and x * rsqrt(mean(x^2) + 1e-6)
     let x = Tensor::new(&[1f32, 2.0, 4.0], &Device::Cpu).unwrap();
-    let plain = |kind, eps| Norm {
-        kind,
-        weight: None,
-        bias: None,
-        eps,
-        offset: 0.0,
-    };
+    let plain = |kind, eps| Norm { kind, weight: None, bias: None, eps, offset: 0.0 };
     for form in [Form::Differentiable, Form::Inference] {
         let y = plain(NormKind::Layer, 1e-5).forward(&x, form).unwrap();
-        assert_close(
-            &y,
-            &Tensor::new(&[-1.069_042_1f64, -0.267_260_5, 1.336_302_6], &Device::Cpu).unwrap(),
-            1e-6,
-        );
+        assert_close(&y, &Tensor::new(&[-1.069_042_1f64, -0.267_260_5, 1.336_302_6], &Device::Cpu).unwrap(), 1e-6);
         let y = plain(NormKind::Rms, 1e-6).forward(&x, form).unwrap();
-        assert_close(
-            &y,
-            &Tensor::new(&[0.377_964_4f64, 0.755_928_87, 1.511_857_7], &Device::Cpu).unwrap(),
-            1e-6,
-        );
+        assert_close(&y, &Tensor::new(&[0.377_964_4f64, 0.755_928_87, 1.511_857_7], &Device::Cpu).unwrap(), 1e-6);
     }
 }
 
@@ -104,19 +76,11 @@ fn a_row_does_not_depend_on_its_batch() {
 #[test]
 fn gradients_match_differences() {
     for (norm, shape) in all() {
-        let shape = [
-            &[1, 1][..],
-            &shape[shape.len() - norm.weight.as_ref().unwrap().rank()..],
-        ]
-        .concat();
+        let shape = [&[1, 1][..], &shape[shape.len() - norm.weight.as_ref().unwrap().rank()..]].concat();
         let mut inputs = vec![noise(&shape, 7), norm.weight.clone().unwrap()];
         inputs.extend(norm.bias.clone());
         assert_gradients(&inputs, |v| {
-            let norm = Norm {
-                weight: Some(v[1].clone()),
-                bias: v.get(2).cloned(),
-                ..norm.clone()
-            };
+            let norm = Norm { weight: Some(v[1].clone()), bias: v.get(2).cloned(), ..norm.clone() };
             norm.forward(&v[0], Form::Differentiable)
         });
     }
@@ -129,9 +93,6 @@ fn half_weights_and_wrong_shapes() {
     let x = noise(&[3, 64], 8);
     let open = norm.forward(&x, Form::Differentiable).unwrap();
     assert_close(&norm.forward(&x, Form::Inference).unwrap(), &open, 1e-6);
-    let message = norm
-        .forward(&noise(&[3, 32], 8), Form::Inference)
-        .unwrap_err()
-        .to_string();
+    let message = norm.forward(&noise(&[3, 32], 8), Form::Inference).unwrap_err().to_string();
     assert!(message.contains("[64]") && message.contains("[3, 32]"), "{message}");
 }

@@ -2,12 +2,7 @@ use super::*;
 use optrode::nn::{Form, Rope, RopeScaling};
 
 fn rope(dim: usize, theta: f64, scaling: RopeScaling, interleaved: bool) -> Rope {
-    Rope {
-        dim,
-        theta,
-        scaling,
-        interleaved,
-    }
+    Rope { dim, theta, scaling, interleaved }
 }
 
 fn yarn(truncate: bool, betas: (f64, f64), mscales: Option<(f64, f64)>) -> RopeScaling {
@@ -37,36 +32,10 @@ fn longrope(factor: Option<f64>) -> RopeScaling {
 /// Inverse frequencies of 16 dimensions by transformers 5.23, `ROPE_INIT_FUNCTIONS`; f32.
 #[test]
 fn frequencies_are_hugging_faces() {
-    let dynamic = RopeScaling::Dynamic {
-        factor: 2.0,
-        original_max: 64,
-    };
-    let llama3 = RopeScaling::Llama3 {
-        factor: 8.0,
-        low_freq_factor: 1.0,
-        high_freq_factor: 4.0,
-        original_max: 512,
-    };
-    let plain = [
-        1.0,
-        0.316_227_76,
-        0.1,
-        0.031_622_78,
-        0.01,
-        0.003_162_277_9,
-        0.001,
-        0.000_316_227_8,
-    ];
-    let yarn_plain = [
-        1.0,
-        0.256_935_06,
-        0.0625,
-        0.013_834_965,
-        0.0025,
-        0.000_790_569_5,
-        0.000_25,
-        7.905_694_7e-5,
-    ];
+    let dynamic = RopeScaling::Dynamic { factor: 2.0, original_max: 64 };
+    let llama3 = RopeScaling::Llama3 { factor: 8.0, low_freq_factor: 1.0, high_freq_factor: 4.0, original_max: 512 };
+    let plain = [1.0, 0.316_227_76, 0.1, 0.031_622_78, 0.01, 0.003_162_277_9, 0.001, 0.000_316_227_8];
+    let yarn_plain = [1.0, 0.256_935_06, 0.0625, 0.013_834_965, 0.0025, 0.000_790_569_5, 0.000_25, 7.905_694_7e-5];
     let cases: [(RopeScaling, f64, usize, [f64; 8]); 10] = [
         (RopeScaling::None, 1e4, 9, plain),
         (RopeScaling::Linear { factor: 4.0 }, 1e4, 9, plain.map(|f| f / 4.0)),
@@ -106,31 +75,13 @@ fn frequencies_are_hugging_faces() {
             yarn(false, (32.0, 1.0), None),
             1e4,
             9,
-            [
-                1.0,
-                0.253_972_3,
-                0.055_398_636,
-                0.009_639_943,
-                0.0025,
-                0.000_790_569_5,
-                0.000_25,
-                7.905_694_7e-5,
-            ],
+            [1.0, 0.253_972_3, 0.055_398_636, 0.009_639_943, 0.0025, 0.000_790_569_5, 0.000_25, 7.905_694_7e-5],
         ),
         (
             yarn(true, (16.0, 2.0), None),
             1e4,
             9,
-            [
-                1.0,
-                0.237_170_82,
-                0.05,
-                0.007_905_695,
-                0.0025,
-                0.000_790_569_5,
-                0.000_25,
-                7.905_694_7e-5,
-            ],
+            [1.0, 0.237_170_82, 0.05, 0.007_905_695, 0.0025, 0.000_790_569_5, 0.000_25, 7.905_694_7e-5],
         ),
         (
             longrope(None),
@@ -166,10 +117,7 @@ fn frequencies_are_hugging_faces() {
     for (scaling, theta, length, expected) in cases {
         let got = rope(16, theta, scaling.clone(), false).inv_freq(length).unwrap();
         for (got, expected) in got.iter().zip(expected) {
-            assert!(
-                (f64::from(*got) / expected - 1.0).abs() < 2.5e-7,
-                "{scaling:?}: {got} {expected}"
-            );
+            assert!((f64::from(*got) / expected - 1.0).abs() < 2.5e-7, "{scaling:?}: {got} {expected}");
         }
         assert_eq!(got.len(), 8);
     }
@@ -181,10 +129,7 @@ fn frequencies_are_hugging_faces() {
         (RopeScaling::Linear { factor: 4.0 }, 1.0),
     ];
     for (scaling, expected) in factors {
-        assert!(
-            (f64::from(scaling.attention_factor()) - expected).abs() < 2e-7f64,
-            "{scaling:?}"
-        );
+        assert!((f64::from(scaling.attention_factor()) - expected).abs() < 2e-7f64, "{scaling:?}");
     }
 }
 
@@ -201,11 +146,7 @@ fn both_forms_rotate_by_definition() {
             let mut expected = values(&x);
             for (row, y) in expected.chunks_exact_mut(12).enumerate() {
                 for (i, f) in f.iter().enumerate() {
-                    let (a, b) = if interleaved {
-                        (2 * i, 2 * i + 1)
-                    } else {
-                        (i, i + dim / 2)
-                    };
+                    let (a, b) = if interleaved { (2 * i, 2 * i + 1) } else { (i, i + dim / 2) };
                     let angle = f64::from(positions[row / 2]) * f64::from(*f);
                     let (c, s) = (angle.cos() * scale, angle.sin() * scale);
                     (y[a], y[b]) = (y[a] * c - y[b] * s, y[b] * c + y[a] * s);
@@ -248,9 +189,7 @@ fn gradients_match_differences() {
         for dim in [4, 6] {
             let r = rope(dim, 100.0, RopeScaling::None, interleaved);
             let tables = r.tables(&[0, 1, 2, 1, 2, 3], 2, &Device::Cpu).unwrap();
-            assert_gradients(&[noise(&[2, 3, 2, 6], 3)], |v| {
-                r.apply(&v[0], &tables, Form::Differentiable)
-            });
+            assert_gradients(&[noise(&[2, 3, 2, 6], 3)], |v| r.apply(&v[0], &tables, Form::Differentiable));
         }
     }
 }

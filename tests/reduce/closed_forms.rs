@@ -17,16 +17,9 @@ fn close(a: f64, b: f64, scale: f64) -> bool {
 
 /// The best entries by sorting everything.
 fn naive_top(batches: &[Batch], unit: usize, k: usize, sign: f32, one: bool) -> Vec<(f32, u64, u32)> {
-    let all = batches
-        .iter()
-        .flat_map(|b| b.kept().map(|(d, p, i)| (b.values[i * b.width + unit], d, p)));
+    let all = batches.iter().flat_map(|b| b.kept().map(|(d, p, i)| (b.values[i * b.width + unit], d, p)));
     let mut all: Vec<(f32, u64, u32)> = all.filter(|e| e.0.is_finite()).collect();
-    all.sort_by(|a, b| {
-        (b.0 * sign)
-            .partial_cmp(&(a.0 * sign))
-            .unwrap()
-            .then((a.1, a.2).cmp(&(b.1, b.2)))
-    });
+    all.sort_by(|a, b| (b.0 * sign).partial_cmp(&(a.0 * sign)).unwrap().then((a.1, a.2).cmp(&(b.1, b.2))));
     let mut documents = Vec::new();
     all.retain(|e| {
         !one || !documents.contains(&e.1) && {
@@ -180,15 +173,7 @@ fn second_moments_match_their_definition_across_strips() {
         let n = all.len() as f64;
         let mean: Vec<f64> = (0..270).map(|u| all.iter().map(|v| v[u]).sum::<f64>() / n).collect();
         let matrix = got.matrix().unwrap();
-        for (a, b) in [
-            (0, 0),
-            (3, 200),
-            (200, 3),
-            (255, 256),
-            (100, 269),
-            (269, 269),
-            (260, 257),
-        ] {
+        for (a, b) in [(0, 0), (3, 200), (200, 3), (255, 256), (100, 269), (269, 269), (260, 257)] {
             let [ma, mb] = if centered { [mean[a], mean[b]] } else { [0.0; 2] };
             let expected = all.iter().map(|v| (v[a] - ma) * (v[b] - mb)).sum::<f64>() / n;
             assert!(close(got.get(a, b).unwrap(), expected, 16.0), "{a} {b}");
@@ -203,15 +188,9 @@ fn second_moments_match_their_definition_across_strips() {
 fn a_large_common_offset_does_not_cost_precision() {
     let mut batch = large(3, 10, 1);
     let reference = batch.clone();
-    batch
-        .values
-        .iter_mut()
-        .for_each(|x| *x = (*x * 8.0).round() / 8.0 + 65536.0);
+    batch.values.iter_mut().for_each(|x| *x = (*x * 8.0).round() / 8.0 + 65536.0);
     let shifted = reference.values.iter().map(|x| (*x * 8.0).round() / 8.0).collect();
-    let near = Batch {
-        values: shifted,
-        ..reference
-    };
+    let near = Batch { values: shifted, ..reference };
     let [far, near] = [batch, near].map(|b| [b]);
     for text in [r#"{"kind":"moments"}"#, r#"{"kind":"covariance"}"#] {
         match (pass(&spec(text), &far), pass(&spec(text), &near)) {
@@ -233,10 +212,7 @@ fn keys_are_those_of_splitmix64_and_uniform() {
     assert_eq!(random::key(0, &[]), 0xE220_A839_7B1D_CDAF);
     assert_ne!(random::key(0, &[1, 2]), random::key(0, &[2, 1]));
     assert_ne!(random::key(0, &[0]), random::key(0, &[0, 0]));
-    let mean = (0..10_000)
-        .map(|i| random::uniform(random::key(7, &[3, i])))
-        .sum::<f64>()
-        / 1e4;
+    let mean = (0..10_000).map(|i| random::uniform(random::key(7, &[3, i]))).sum::<f64>() / 1e4;
     // Five standard errors of 10 000 uniform numbers.
     assert!((mean - 0.5).abs() < 5.0 * (1.0f64 / 12.0 / 1e4).sqrt());
     assert_eq!(random::uniform(0), 0.0);
@@ -257,15 +233,7 @@ fn a_context_ends_where_positions_do_not_go_on() {
         positions: vec![0, 1, 5, 6, 20],
     };
     let top = spec(r#"{"kind":"top","k":1,"bottom":false,"context":[4,4]}"#);
-    let Reducer::Top(got) = pass(&top, &[batch]) else {
-        panic!()
-    };
-    let expected = TopEntry {
-        value: 5.0,
-        document: 9,
-        position: 5,
-        tokens: vec![12, 13],
-        at: 0,
-    };
+    let Reducer::Top(got) = pass(&top, &[batch]) else { panic!() };
+    let expected = TopEntry { value: 5.0, document: 9, position: 5, tokens: vec![12, 13], at: 0 };
     assert_eq!(got.top(0), [expected]);
 }

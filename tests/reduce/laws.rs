@@ -21,12 +21,7 @@ fn assert_same(a: &State, b: &State) {
                         for ((x, y), n) in x.chunks(4).zip(y.chunks(4)).zip(count) {
                             let n = n.max(1) as f64;
                             let std = (x[1] / n).sqrt();
-                            let scale = [
-                                x[0].abs() + std,
-                                n * std * std,
-                                n.sqrt() * x[1] * std + x[3] / std,
-                                x[3],
-                            ];
+                            let scale = [x[0].abs() + std, n * std * std, n.sqrt() * x[1] * std + x[3] / std, x[3]];
                             for p in 0..4 {
                                 let close = (x[p] - y[p]).abs() <= 1e-12 * scale[p];
                                 assert!(close || x[p] == y[p], "{name} {p}: {x:?} {y:?}");
@@ -59,9 +54,7 @@ pub fn bits(array: &Array) -> (Vec<usize>, Vec<u64>) {
 pub fn assert_identical(a: &State, b: &State) {
     assert_eq!(a.header, b.header);
     assert!(a.arrays.keys().eq(b.arrays.keys()));
-    a.arrays
-        .iter()
-        .for_each(|(name, x)| assert_eq!(bits(x), bits(&b.arrays[name]), "{name}"));
+    a.arrays.iter().for_each(|(name, x)| assert_eq!(bits(x), bits(&b.arrays[name]), "{name}"));
 }
 
 /// A larger batch than the strategies make: several tasks and blocks per reducer.
@@ -147,10 +140,7 @@ fn results_do_not_depend_on_the_number_of_threads() {
     let folders = ["1", "2", "5"].map(|threads| {
         let folder = tempfile::tempdir().unwrap();
         let status = std::process::Command::new(std::env::current_exe().unwrap())
-            .args([
-                "--exact",
-                "reduce::laws::results_do_not_depend_on_the_number_of_threads",
-            ])
+            .args(["--exact", "reduce::laws::results_do_not_depend_on_the_number_of_threads"])
             .env("RAYON_NUM_THREADS", threads)
             .env(FOLDER, folder.path())
             .output()
@@ -160,9 +150,7 @@ fn results_do_not_depend_on_the_number_of_threads() {
         folder
     });
     for (i, spec) in specs().iter().enumerate() {
-        let [one, two, five] = folders
-            .each_ref()
-            .map(|f| std::fs::read(f.path().join(i.to_string())).unwrap());
+        let [one, two, five] = folders.each_ref().map(|f| std::fs::read(f.path().join(i.to_string())).unwrap());
         assert!(one == two && one == five, "{spec}");
     }
 }
@@ -229,11 +217,7 @@ fn impossible_parameters_and_too_much_memory_are_refused() {
         let spec: ReducerSpec = serde_json::from_str(text).unwrap();
         assert!(spec.build(8).is_err(), "{text}");
     }
-    for text in [
-        r#"{"kind":"moments","x":1}"#,
-        r#"{"kind":"firing","treshold":1}"#,
-        r#"{"kind":"mean"}"#,
-    ] {
+    for text in [r#"{"kind":"moments","x":1}"#, r#"{"kind":"firing","treshold":1}"#, r#"{"kind":"mean"}"#] {
         assert!(serde_json::from_str::<ReducerSpec>(text).is_err(), "{text}");
     }
     for spec in specs() {
@@ -242,9 +226,6 @@ fn impossible_parameters_and_too_much_memory_are_refused() {
         assert!(spec.build_within(64, spec.bytes(64) - 1).is_err());
         assert!(spec.build(usize::MAX).is_err());
     }
-    let error = ReducerSpec::Covariance(CovarianceSpec::default())
-        .build(100_000)
-        .unwrap_err()
-        .to_string();
+    let error = ReducerSpec::Covariance(CovarianceSpec::default()).build(100_000).unwrap_err().to_string();
     assert!(error.contains("needs 38.") && error.contains("GiB"), "{error}");
 }

@@ -43,11 +43,7 @@ impl Batch {
 
 /// All kept values of `unit` over `batches`.
 pub fn column(batches: &[Batch], unit: usize) -> Vec<f32> {
-    let values = |b: &Batch| {
-        b.kept()
-            .map(|(_, _, i)| b.values[i * b.width + unit])
-            .collect::<Vec<_>>()
-    };
+    let values = |b: &Batch| b.kept().map(|(_, _, i)| b.values[i * b.width + unit]).collect::<Vec<_>>();
     batches.iter().flat_map(values).collect()
 }
 
@@ -89,11 +85,7 @@ fn value() -> impl Strategy<Value = f32> {
 pub fn batches() -> impl Strategy<Value = Vec<Batch>> {
     let row = (0usize..3, 0usize..3, any::<bool>());
     let batch = (1usize..4, 1usize..9).prop_flat_map(move |(rows, pos)| {
-        (
-            Just(pos),
-            prop::collection::vec(row.clone(), rows),
-            prop::collection::vec(0u8..8, rows * pos),
-        )
+        (Just(pos), prop::collection::vec(row.clone(), rows), prop::collection::vec(0u8..8, rows * pos))
     });
     (1usize..6, prop::collection::vec(batch, 1..7)).prop_flat_map(|(width, batches)| {
         let size: usize = batches.iter().map(|(pos, rows, _)| pos * rows.len() * width).sum();
@@ -115,11 +107,7 @@ fn build(width: usize, batches: Vec<Rows>, mut values: &[f32]) -> Vec<Batch> {
             pos,
             width,
             keep: Vec::new(),
-            tokens: dice
-                .iter()
-                .enumerate()
-                .map(|(i, d)| u32::from(*d) * 1000 + i as u32)
-                .collect(),
+            tokens: dice.iter().enumerate().map(|(i, d)| u32::from(*d) * 1000 + i as u32).collect(),
             documents: Vec::new(),
             positions: Vec::new(),
         };

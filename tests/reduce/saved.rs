@@ -91,12 +91,7 @@ fn missing_spare_and_misshapen_arrays_are_refused() {
         for name in state.arrays.keys() {
             let mut missing = state.clone();
             missing.arrays.remove(name);
-            assert!(
-                Reducer::from_state(missing)
-                    .unwrap_err()
-                    .to_string()
-                    .contains(name.as_str())
-            );
+            assert!(Reducer::from_state(missing).unwrap_err().to_string().contains(name.as_str()));
 
             let mut longer = state.clone();
             longer.arrays.get_mut(name).unwrap().shape[0] += 1;
@@ -116,13 +111,7 @@ fn missing_spare_and_misshapen_arrays_are_refused() {
             assert!(Reducer::from_state(other).is_err());
         }
         let mut spare = state.clone();
-        spare.arrays.insert(
-            "spare".into(),
-            Array {
-                shape: vec![0],
-                data: Data::U64(vec![]),
-            },
-        );
+        spare.arrays.insert("spare".into(), Array { shape: vec![0], data: Data::U64(vec![]) });
         assert!(Reducer::from_state(spare).unwrap_err().to_string().contains("spare"));
 
         for width in [0, 4, usize::MAX] {

@@ -95,18 +95,10 @@ fn blocks_x() -> usize {
 fn colour_is_used_only_where_it_is_wanted() {
     let plain = render(&[table()], &Style::plain(80));
     assert!(!plain.contains('\u{1b}'));
-    let coloured = render(
-        &[table()],
-        &Style {
-            width: 80,
-            colour: true,
-        },
-    );
+    let coloured = render(&[table()], &Style { width: 80, colour: true });
     assert!(coloured.contains("\u{1b}[1;31mFAILED\u{1b}[0m"));
     let bare = coloured.replace("\u{1b}[0m", "");
-    let bare = ["1", "2", "32", "33", "1;31"]
-        .iter()
-        .fold(bare, |t, code| t.replace(&format!("\u{1b}[{code}m"), ""));
+    let bare = ["1", "2", "32", "33", "1;31"].iter().fold(bare, |t, code| t.replace(&format!("\u{1b}[{code}m"), ""));
     assert_eq!(bare, plain);
 }
 
@@ -121,10 +113,7 @@ fn text_from_a_file_cannot_drive_the_terminal() {
 
 #[test]
 fn an_empty_table_shows_its_columns() {
-    let table = Table {
-        columns: vec![Column::new("site"), Column::new("n")],
-        rows: Vec::new(),
-    };
+    let table = Table { columns: vec![Column::new("site"), Column::new("n")], rows: Vec::new() };
     assert_eq!(render(&[Block::Table(table)], &Style::plain(80)), "site  n\n-------\n");
     assert_eq!(render(&[Block::Table(Table::default())], &Style::plain(80)).trim(), "");
 }
@@ -144,10 +133,7 @@ fn json_keeps_infinities_and_reads_back() {
         },
     ];
     let written = json::render(&blocks).unwrap();
-    assert_eq!(
-        written["blocks"][0],
-        serde_json::json!({"block": "heading", "text": "title"})
-    );
+    assert_eq!(written["blocks"][0], serde_json::json!({"block": "heading", "text": "title"}));
     assert_eq!(written["blocks"][1]["rows"][2][3], serde_json::json!({"error": "inf"}));
     assert_eq!(written["blocks"][1]["columns"][3]["better"], "less");
     let back: Vec<Block> = serde_json::from_value(written["blocks"].clone()).unwrap();

@@ -48,11 +48,7 @@ fn table() -> SiteTable {
         add(&mut t, &b("hook_resid_post"), &stream);
     }
     add(&mut t, "ln_final.hook_scale", &one);
-    add(
-        &mut t,
-        "res.hook_spikes",
-        &[(Batch, None), (Time, None), (Neuron, Some(400))],
-    );
+    add(&mut t, "res.hook_spikes", &[(Batch, None), (Time, None), (Neuron, Some(400))]);
     t
 }
 
@@ -76,35 +72,16 @@ fn refusal(text: &str) -> String {
 fn patterns_select_the_sites_they_describe() {
     let cases: &[(&str, &[&str])] = &[
         ("hook_embed", &["hook_embed"]),
-        (
-            "blocks.{1,4}.hook_resid_post",
-            &["blocks.1.hook_resid_post", "blocks.4.hook_resid_post"],
-        ),
-        (
-            "blocks.{9..}.attn.hook_z",
-            &["blocks.9.attn.hook_z", "blocks.10.attn.hook_z", "blocks.11.attn.hook_z"],
-        ),
-        (
-            "blocks.{..2}.attn.hook_z",
-            &["blocks.0.attn.hook_z", "blocks.1.attn.hook_z"],
-        ),
-        (
-            "blocks.{0..=1}.attn.hook_z",
-            &["blocks.0.attn.hook_z", "blocks.1.attn.hook_z"],
-        ),
+        ("blocks.{1,4}.hook_resid_post", &["blocks.1.hook_resid_post", "blocks.4.hook_resid_post"]),
+        ("blocks.{9..}.attn.hook_z", &["blocks.9.attn.hook_z", "blocks.10.attn.hook_z", "blocks.11.attn.hook_z"]),
+        ("blocks.{..2}.attn.hook_z", &["blocks.0.attn.hook_z", "blocks.1.attn.hook_z"]),
+        ("blocks.{0..=1}.attn.hook_z", &["blocks.0.attn.hook_z", "blocks.1.attn.hook_z"]),
         ("blocks.{-1}.attn.hook_z", &["blocks.11.attn.hook_z"]),
         (
             "blocks.{0,-2..}.hook_mlp_out",
-            &[
-                "blocks.0.hook_mlp_out",
-                "blocks.10.hook_mlp_out",
-                "blocks.11.hook_mlp_out",
-            ],
+            &["blocks.0.hook_mlp_out", "blocks.10.hook_mlp_out", "blocks.11.hook_mlp_out"],
         ),
-        (
-            "blocks.3.attn.hook_{q,k}",
-            &["blocks.3.attn.hook_q", "blocks.3.attn.hook_k"],
-        ),
+        ("blocks.3.attn.hook_{q,k}", &["blocks.3.attn.hook_q", "blocks.3.attn.hook_k"]),
         (
             "blocks.{1}.attn.*",
             &[
@@ -164,9 +141,7 @@ fn a_site_of_the_network_goes_before_a_short_name() {
 
 #[test]
 fn brackets_give_sorted_indices_per_dimension() {
-    let found = parse("blocks.{1,4}.attn.hook_z[d_head=-1,0..=2,1..3][head=6]@last")
-        .resolve(&table())
-        .unwrap();
+    let found = parse("blocks.{1,4}.attn.hook_z[d_head=-1,0..=2,1..3][head=6]@last").resolve(&table()).unwrap();
     for site in &found.sites {
         assert_eq!(site.indices, [(2, vec![6]), (3, vec![0, 1, 2, 63])]);
     }
@@ -177,10 +152,7 @@ fn brackets_give_sorted_indices_per_dimension() {
 #[test]
 fn scopes_are_read_in_any_order_with_their_defaults() {
     let s = parse("**.hook_pattern");
-    assert_eq!(
-        (s.positions(), s.phase(), s.raw(), s.rows()),
-        (&Positions::All, Phase::Any, false, None)
-    );
+    assert_eq!((s.positions(), s.phase(), s.raw(), s.rows()), (&Positions::All, Phase::Any, false, None));
     assert!(s.time().is_all());
     let s = parse("embed@rows=0,2..4@raw@generated@-1");
     assert_eq!(s.positions().to_string(), "-1");
@@ -209,14 +181,8 @@ fn positions_are_counted_within_each_row() {
 #[test]
 fn the_canonical_text_leaves_out_defaults_and_sorts_brackets() {
     let cases = [
-        (
-            "blocks.{3..=7}.x[head=1][d_head=..2]@all",
-            "blocks.{3..8}.x[d_head=0..2][head=1]",
-        ),
-        (
-            "a***b@rows=1@every=5@t=3@raw@prompt@last",
-            "a**b@last@prompt@raw@t=3@every=5@rows=1",
-        ),
+        ("blocks.{3..=7}.x[head=1][d_head=..2]@all", "blocks.{3..8}.x[d_head=0..2][head=1]"),
+        ("a***b@rows=1@every=5@t=3@raw@prompt@last", "a**b@last@prompt@raw@t=3@every=5@rows=1"),
         ("a[neuron=007,2..=-1,..,0..=-2]", "a[neuron=7,2..,0..,0..-1]"),
         ("a@..", "a@0.."),
     ];
@@ -235,10 +201,7 @@ fn json_is_the_canonical_string() {
     assert_eq!(serde_json::to_string(&Positions::Last).unwrap(), r#""last""#);
     let schema = schemars::schema_for!(Selector);
     assert_eq!(schema.get("type").and_then(|t| t.as_str()), Some("string"));
-    assert!(
-        schema.get("pattern").is_some() && schema.get("description").is_some(),
-        "{schema:?}"
-    );
+    assert!(schema.get("pattern").is_some() && schema.get("description").is_some(), "{schema:?}");
 }
 
 #[test]
@@ -246,78 +209,39 @@ fn syntax_errors_say_where_and_what_was_expected() {
     let cases = [
         ("", "cannot read `` at character 0: expected a site name, found the end"),
         ("[head=1]", "at character 0: expected a site name, found `[`"),
-        (
-            "a b",
-            "at character 1: expected a site name, `*`, `{`, `[` or `@`, found ` `",
-        ),
+        ("a b", "at character 1: expected a site name, `*`, `{`, `[` or `@`, found ` `"),
         ("a}", "at character 1: expected a site name"),
         ("é.{", "at character 3: expected a number or a range, found the end"),
-        (
-            "a.{}",
-            "at character 3: expected a number, a range or a word, found `}`",
-        ),
+        ("a.{}", "at character 3: expected a number, a range or a word, found `}`"),
         ("a.{1,}", "at character 5: expected a number or a range, found `}`"),
         ("a.{q,1}", "at character 5: expected a word, found `1`"),
         ("a.{q;", "at character 4: expected `,` or `}`, found `;`"),
         ("a.{1", "at character 4: expected `,` or `}`, found the end"),
         ("a1{2}", "at character 2: numbers in braces are whole numbers"),
         ("a{1}{2}", "at character 4: numbers in braces are whole numbers"),
-        (
-            "a{5..3}",
-            "at character 2: expected a range that names something, found an empty one",
-        ),
+        ("a{5..3}", "at character 2: expected a range that names something, found an empty one"),
         ("a{5..=}", "at character 6: expected a number, found `}`"),
         ("a@-3..0", "at character 2: expected a range that names something"),
         ("a@-", "at character 3: expected a digit, found the end"),
         ("a@-0", "expected a number, found `-0`; the last index is `-1`"),
-        (
-            "a@9999999999999999",
-            "at character 2: expected a number of at most 15 digits",
-        ),
-        (
-            "a[nueron=1]",
-            "at character 2: expected an axis (head, kv_head, d_head, d_model, neuron",
-        ),
-        (
-            "a@..=999999999999999",
-            "at character 5: expected a number below 999999999999999",
-        ),
+        ("a@9999999999999999", "at character 2: expected a number of at most 15 digits"),
+        ("a[nueron=1]", "at character 2: expected an axis (head, kv_head, d_head, d_model, neuron"),
+        ("a@..=999999999999999", "at character 5: expected a number below 999999999999999"),
         ("a[neuron]", "at character 8: expected `=`, found `]`"),
         ("a[neuron=1", "at character 10: expected `]`, found the end"),
-        (
-            "a[neuron=1][neuron=2]",
-            "at character 12: the axis `neuron` is given twice",
-        ),
-        (
-            "a[batch=1]",
-            "at character 2: `batch` cannot stand in brackets; rows are a scope: write `@rows=",
-        ),
-        (
-            "a[pos=1]",
-            "`pos` cannot stand in brackets; positions are a scope: write `@3`, `@0..5` or `@last`",
-        ),
-        (
-            "a[time=1]",
-            "`time` cannot stand in brackets; time is a scope: write `@t=0..500`",
-        ),
+        ("a[neuron=1][neuron=2]", "at character 12: the axis `neuron` is given twice"),
+        ("a[batch=1]", "at character 2: `batch` cannot stand in brackets; rows are a scope: write `@rows="),
+        ("a[pos=1]", "`pos` cannot stand in brackets; positions are a scope: write `@3`, `@0..5` or `@last`"),
+        ("a[time=1]", "`time` cannot stand in brackets; time is a scope: write `@t=0..500`"),
         ("a[head=1]x", "at character 9: expected `[`, `@` or the end, found `x`"),
         ("a@last[head=1]", "at character 6: expected `@` or the end, found `[`"),
-        (
-            "a@frist",
-            "at character 2: expected positions (`last`, `all`, `3`, `0..5`, `-1`), `prompt`",
-        ),
+        ("a@frist", "at character 2: expected positions (`last`, `all`, `3`, `0..5`, `-1`), `prompt`"),
         ("a@t", "at character 3: expected `=`, found the end"),
         ("a@every=0", "at character 8: expected a number of steps, at least 1"),
         ("a@every=-2", "at character 8: expected a number of steps, at least 1"),
         ("a@last@3", "at character 7: a scope of this kind is given already"),
-        (
-            "a@prompt@generated",
-            "at character 9: a scope of this kind is given already",
-        ),
-        (
-            "a@rows=1@rows=1",
-            "at character 9: a scope of this kind is given already",
-        ),
+        ("a@prompt@generated", "at character 9: a scope of this kind is given already"),
+        ("a@rows=1@rows=1", "at character 9: a scope of this kind is given already"),
     ];
     for (text, message) in cases {
         let error = text.parse::<Selector>().expect_err(text);
@@ -333,25 +257,15 @@ fn overlong_text_is_refused_unread() {
     assert!(error.len() < 200);
     assert!("a".repeat(4096).parse::<Selector>().is_ok());
     // What reads must also write: `..` is written `0..`.
-    let error = vec![".."; 1365]
-        .join(",")
-        .parse::<IndexList>()
-        .expect_err("too long")
-        .to_string();
-    assert!(
-        error.contains("expected at most 4096 bytes in canonical form, found 5459"),
-        "{error}"
-    );
+    let error = vec![".."; 1365].join(",").parse::<IndexList>().expect_err("too long").to_string();
+    assert!(error.contains("expected at most 4096 bytes in canonical form, found 5459"), "{error}");
     assert!(format!("a@{}", vec![".."; 1364].join(",")).parse::<Selector>().is_err());
 }
 
 #[test]
 fn an_index_beyond_the_site_is_an_error_that_names_sizes() {
     let message = refusal("pre5[neuron=12,3072]");
-    assert!(
-        message.contains("at `blocks.5.mlp.hook_pre` [batch, pos, neuron 3072], axis `neuron`"),
-        "{message}"
-    );
+    assert!(message.contains("at `blocks.5.mlp.hook_pre` [batch, pos, neuron 3072], axis `neuron`"), "{message}");
     assert!(message.contains("`3072` is not within 0..3072"), "{message}");
     assert!(refusal("pre5[neuron=-3073]").contains("`-3073` is not within 0..3072"));
     assert!(refusal("pre5[neuron=9..-3070]").contains("`9..-3070` is not within 0..3072"));
@@ -379,10 +293,7 @@ fn layers_beyond_the_network_are_not_silently_dropped() {
 #[test]
 fn a_missing_axis_is_an_error_that_lists_the_axes_there() {
     let message = refusal("blocks.*.hook_resid_post[neuron=3]");
-    assert!(
-        message.contains("`blocks.0.hook_resid_post` [batch, pos, d_model 768] has no axis `neuron`"),
-        "{message}"
-    );
+    assert!(message.contains("`blocks.0.hook_resid_post` [batch, pos, d_model 768] has no axis `neuron`"), "{message}");
 }
 
 #[test]
@@ -413,10 +324,7 @@ fn a_selector_that_matches_nothing_names_the_nearest_sites() {
     assert_eq!(nearest("resid")[0], "blocks.0.hook_resid_mid");
     assert_eq!(nearest("**.hook_patern")[0], "blocks.0.attn.hook_pattern");
     assert_eq!(nearest("blocks.*.mlp.hook_pots")[0], "blocks.0.mlp.hook_post");
-    assert_eq!(
-        nearest("model.layers.5.mlp.down_prj")[0],
-        "model.layers.5.mlp.down_proj"
-    );
+    assert_eq!(nearest("model.layers.5.mlp.down_prj")[0], "model.layers.5.mlp.down_proj");
     assert_eq!(nearest("transformer.blocks.3.hook_mlp_out")[0], "blocks.3.hook_mlp_out");
     assert_eq!(nearest("k99")[0], "blocks.11.attn.hook_k");
     assert_eq!(nearest("embd")[0], "hook_embed");
@@ -430,18 +338,13 @@ fn expect_asserts_the_number_of_sites_and_lists_them() {
     let found = parse("blocks.{0..2}.attn.hook_z").resolve(&table()).unwrap();
     assert_eq!(found.clone().expect(2).unwrap(), found);
     let message = found.expect(1).unwrap_err().to_string();
-    assert!(
-        message.contains("should be 1 but is 2: blocks.0.attn.hook_z, blocks.1.attn.hook_z"),
-        "{message}"
-    );
+    assert!(message.contains("should be 1 but is 2: blocks.0.attn.hook_z, blocks.1.attn.hook_z"), "{message}");
 }
 
 #[test]
 fn show_prints_one_line_per_site() {
     let t = table();
-    let found = parse("blocks.{0,3}.mlp.hook_post[neuron=12,40,100..200,13]")
-        .resolve(&t)
-        .unwrap();
+    let found = parse("blocks.{0,3}.mlp.hook_post[neuron=12,40,100..200,13]").resolve(&t).unwrap();
     assert_eq!(
         found.show(&t),
         "blocks.0.mlp.hook_post[neuron=12,13,40,100..200] of [batch, pos, neuron 3072]\n\

@@ -41,12 +41,8 @@ fn text() -> impl Strategy<Value = String> {
         maybe(list().prop_map(|l| format!("[neuron={l}]")).boxed()),
         maybe(list().prop_map(|l| format!("[head={l}]")).boxed()),
         maybe(
-            prop_oneof![
-                Just("@last".to_string()),
-                Just("@all".to_string()),
-                list().prop_map(|l| format!("@{l}"))
-            ]
-            .boxed(),
+            prop_oneof![Just("@last".to_string()), Just("@all".to_string()), list().prop_map(|l| format!("@{l}"))]
+                .boxed(),
         ),
         maybe(prop_oneof![Just("@prompt".to_string()), Just("@generated".to_string())].boxed()),
         maybe(Just("@raw".to_string()).boxed()),

@@ -48,9 +48,7 @@ fn python_methods_and_special_tokens_are_there() {
     let source = "{{ bos_token }}{% for m in messages %}{% if m.role == 'user' %}[{{ m.content.strip().upper() }}]\
                   {% elif m.get('role').startswith('assist') %}{% generation %}{{ m.content }}{{ eos_token }}\
                   {% endgeneration %}{% else %}{% continue %}{% endif %}{% endfor %}{{ tools is none }}";
-    let text = ChatTemplate::from_text(source, tokens())
-        .render(&turns(), false)
-        .unwrap();
+    let text = ChatTemplate::from_text(source, tokens()).render(&turns(), false).unwrap();
     assert_eq!(text, "<s>[HI <B>\"YOU\"</B>]Hello</s>[BYE]True");
 }
 
@@ -73,9 +71,7 @@ fn json_is_written_as_python_writes_it() {
     let source = "{{ tools | tojson }}|{{ tools | tojson(indent=2) }}";
     let tools = json!([{"name": "f<x>", "z": 1, "a": [true, null, "ä"], "e": {}}]);
     let variables = Map::from_iter([("tools".to_string(), tools)]);
-    let text = ChatTemplate::from_text(source, tokens())
-        .render_with("default", &[], false, &variables)
-        .unwrap();
+    let text = ChatTemplate::from_text(source, tokens()).render_with("default", &[], false, &variables).unwrap();
     let flat = r#"[{"name": "f<x>", "z": 1, "a": [true, null, "ä"], "e": {}}]"#;
     let deep = "[\n  {\n    \"name\": \"f<x>\",\n    \"z\": 1,\n    \"a\": [\n      true,\n      null,\n      \"ä\"\n    ],\n    \"e\": {}\n  }\n]";
     assert_eq!(text, format!("{flat}|{deep}"));
@@ -85,10 +81,7 @@ fn json_is_written_as_python_writes_it() {
 fn refusals_and_mistakes_of_a_template_are_told() {
     let render = |source: &str| message(ChatTemplate::from_text(source, tokens()).render(&turns(), false));
     let text = render("{{ raise_exception('roles must alternate') }}");
-    assert!(
-        text.contains("refuses this conversation at line 1: roles must alternate"),
-        "{text}"
-    );
+    assert!(text.contains("refuses this conversation at line 1: roles must alternate"), "{text}");
     assert!(render("a\n{% if %}").contains("cannot be read at line 2"));
     assert!(render("{{ messages[0].content.nothing.more }}").contains("refuses"));
     assert!(render("{% include '/etc/passwd' %}").contains("refuses"));

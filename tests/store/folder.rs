@@ -30,15 +30,9 @@ fn a_folder_that_is_no_model_says_what_is_missing() {
     assert!(message(ModelFolder::open(path)).contains("no weights in this folder"));
     put(path, "pytorch_model.bin", "x");
     let text = message(ModelFolder::open(path));
-    assert!(
-        text.contains("`pytorch_model.bin`") && text.contains("safe_serialization=True"),
-        "{text}"
-    );
+    assert!(text.contains("`pytorch_model.bin`") && text.contains("safe_serialization=True"), "{text}");
     put(path, "one.safetensors", "x");
-    assert!(
-        ModelFolder::open(path).is_ok(),
-        "a lone safetensors file of another name is the model"
-    );
+    assert!(ModelFolder::open(path).is_ok(), "a lone safetensors file of another name is the model");
     put(path, "two.safetensors", "x");
     assert!(message(ModelFolder::open(path)).contains("neither model.safetensors nor"));
 }
@@ -51,21 +45,12 @@ fn identity_changes_with_any_file_and_is_remembered_by_size_and_time() {
     put(folder.path(), "model.safetensors", "abc");
     let files = [file.clone()];
     let first = Identity::remembered(&files, Some(&memory)).unwrap();
-    assert_eq!(
-        first.files[0].sha256,
-        "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-    );
+    assert_eq!(first.files[0].sha256, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
     assert_eq!(first, Identity::remembered(&files, Some(&memory)).unwrap());
     // A wrong entry shows that the memory is used; another size, that it is not used blindly.
-    let text = std::fs::read_to_string(&memory)
-        .unwrap()
-        .replace("ba7816bf", "00000000");
+    let text = std::fs::read_to_string(&memory).unwrap().replace("ba7816bf", "00000000");
     std::fs::write(&memory, text).unwrap();
-    assert!(
-        Identity::remembered(&files, Some(&memory)).unwrap().files[0]
-            .sha256
-            .starts_with("00000000")
-    );
+    assert!(Identity::remembered(&files, Some(&memory)).unwrap().files[0].sha256.starts_with("00000000"));
     put(folder.path(), "model.safetensors", "abcd");
     let changed = Identity::remembered(&files, Some(&memory)).unwrap();
     assert_eq!(changed.files[0].sha256, sha256_file(&file).unwrap());
@@ -73,10 +58,7 @@ fn identity_changes_with_any_file_and_is_remembered_by_size_and_time() {
     // Nonsense in the memory, or no place for it, is no error.
     std::fs::write(&memory, "{").unwrap();
     assert_eq!(Identity::remembered(&files, Some(&memory)).unwrap(), changed);
-    assert_eq!(
-        Identity::remembered(&files, Some(&file.join("below"))).unwrap(),
-        changed
-    );
+    assert_eq!(Identity::remembered(&files, Some(&file.join("below"))).unwrap(), changed);
     assert_eq!(Identity::remembered(&files, None).unwrap(), changed);
 }
 
@@ -101,10 +83,7 @@ fn a_link_into_a_hub_cache_is_identified_by_its_blob_name() {
 fn a_failed_write_leaves_the_old_file() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("deep").join("file");
-    write_atomic(&path, |file| {
-        std::io::Write::write_all(file, b"old").map_err(Error::io("file"))
-    })
-    .unwrap();
+    write_atomic(&path, |file| std::io::Write::write_all(file, b"old").map_err(Error::io("file"))).unwrap();
     let failed = write_atomic(&path, |file| {
         std::io::Write::write_all(file, b"new").map_err(Error::io("file"))?;
         Err(Error::invalid("stopped", "try again"))

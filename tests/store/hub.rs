@@ -53,38 +53,24 @@ fn a_model_is_fetched_once_and_then_used_without_a_request() {
     let options = options(&stub, cache.path());
     let bytes = add(&stub, "org/tiny");
     let folder = resolve("org/tiny", &options).unwrap();
-    let origin = Origin::Hub {
-        id: "org/tiny".to_string(),
-        commit: COMMIT.to_string(),
-    };
+    let origin = Origin::Hub { id: "org/tiny".to_string(), commit: COMMIT.to_string() };
     assert_eq!(*folder.origin(), origin);
     assert_eq!(folder.name(), "org/tiny@0123456789ab");
     let w = folder.weights().unwrap().tensor("w", &[1000], Storage::F32).unwrap();
     assert_eq!(w.to_vec1::<f32>().unwrap()[999], 999.0);
     assert!(folder.file("pytorch_model.bin").is_none() && folder.file("README.md").is_none());
     let identity = folder.identity().unwrap();
-    assert!(
-        identity
-            .files
-            .iter()
-            .any(|f| f.name == "model.safetensors" && f.sha256 == sha256(&bytes))
-    );
+    assert!(identity.files.iter().any(|f| f.name == "model.safetensors" && f.sha256 == sha256(&bytes)));
     assert!(!stub.take_log().is_empty());
 
     let again = resolve("org/tiny", &options).unwrap();
     assert_eq!(again.path(), folder.path());
     assert!(resolve(&format!("org/tiny@{COMMIT}"), &options).is_ok());
     assert_eq!(stub.take_log(), [""; 0]);
-    let refreshed = HubOptions {
-        refresh: true,
-        ..options
-    };
+    let refreshed = HubOptions { refresh: true, ..options };
     assert!(resolve("org/tiny", &refreshed).is_ok());
     let log = stub.take_log();
-    assert!(
-        !log.is_empty() && log.iter().all(|line| line.contains("/api/")),
-        "{log:?}"
-    );
+    assert!(!log.is_empty() && log.iter().all(|line| line.contains("/api/")), "{log:?}");
 }
 
 #[test]
@@ -100,10 +86,7 @@ fn the_cache_is_laid_out_as_other_tools_expect_it() {
     let list = cache_list(&options).unwrap();
     assert_eq!((list.len(), list[0].id.as_str()), (1, "org/tiny"));
     let revision = &list[0].revisions[0];
-    assert_eq!(
-        (revision.commit.as_str(), &revision.refs[..]),
-        (COMMIT, &["main".to_string()][..])
-    );
+    assert_eq!((revision.commit.as_str(), &revision.refs[..]), (COMMIT, &["main".to_string()][..]));
     assert_eq!(revision.files, ["config.json", "model.safetensors", "tokenizer.json"]);
     let small = "{\"model_type\": \"llama\"}{}".len();
     assert_eq!(list[0].size, (bytes.len() + small) as u64);
@@ -120,30 +103,17 @@ fn an_interrupted_download_goes_on_where_it_stopped() {
         }
         stub.break_after(Some(2));
         let text = message(resolve("org/tiny", &options));
-        assert!(
-            text.contains("broke at byte 2000") && text.contains("goes on from there"),
-            "{text}"
-        );
-        let offline = HubOptions {
-            offline: Some("HF_HUB_OFFLINE is set".to_string()),
-            ..options.clone()
-        };
+        assert!(text.contains("broke at byte 2000") && text.contains("goes on from there"), "{text}");
+        let offline = HubOptions { offline: Some("HF_HUB_OFFLINE is set".to_string()), ..options.clone() };
         assert!(message(resolve("org/tiny", &offline)).contains("is not in the cache"));
         stub.take_log();
         stub.break_after(None);
         let folder = resolve("org/tiny", &options).unwrap();
         assert_eq!(std::fs::read(folder.file("model.safetensors").unwrap()).unwrap(), bytes);
         let log = stub.take_log();
-        let ranges: Vec<&String> = log
-            .iter()
-            .filter(|l| l.starts_with("GET") && l.contains("bytes="))
-            .collect();
+        let ranges: Vec<&String> = log.iter().filter(|l| l.starts_with("GET") && l.contains("bytes=")).collect();
         assert!(ranges[0].ends_with("model.safetensors bytes=2000-2999"), "{ranges:?}");
-        assert_eq!(
-            folder.identity().unwrap().files[1].sha256,
-            sha256(&bytes),
-            "the blob is named by its sha256"
-        );
+        assert_eq!(folder.identity().unwrap().files[1].sha256, sha256(&bytes), "the blob is named by its sha256");
     }
 }
 
@@ -228,26 +198,17 @@ fn what_the_hub_refuses_is_explained() {
     add(&stub, "org/tiny");
     add(&stub, "org/private");
     let text = fails("org/none", &options);
-    assert!(
-        text.contains("org/none does not exist") && text.contains("404"),
-        "{text}"
-    );
+    assert!(text.contains("org/none does not exist") && text.contains("404"), "{text}");
     assert!(fails("org/tiny@v9", &options).contains("no revision `v9`"));
     let text = fails("org/gated", &options);
     assert!(text.contains("is gated") && text.contains("HF_TOKEN"), "{text}");
     let text = fails("org/private", &options);
-    assert!(
-        text.contains("does not exist") && text.contains("private (401)") && text.contains("HF_TOKEN"),
-        "{text}"
-    );
+    assert!(text.contains("does not exist") && text.contains("private (401)") && text.contains("HF_TOKEN"), "{text}");
     options.token = Some("good".to_string());
     assert!(resolve("org/private", &options).is_ok());
     stub.add("org/pickled", &[("config.json", b"{}"), ("pytorch_model.bin", b"x")]);
     let text = fails("org/pickled", &options);
-    assert!(
-        text.contains("only as `pytorch_model.bin`") && text.contains("\"org/pickled\""),
-        "{text}"
-    );
+    assert!(text.contains("only as `pytorch_model.bin`") && text.contains("\"org/pickled\""), "{text}");
     stub.add("org/adapter", &[("adapter_config.json", b"{}")]);
     assert!(fails("org/adapter", &options).contains("has no config.json"));
     stub.add("org/empty", &[("config.json", b"{}")]);
@@ -265,14 +226,8 @@ fn offline_the_cache_is_all_there_is() {
     add(&stub, "org/tiny");
     options.offline = HubOptions::from_vars(|n| (n == "HF_HUB_OFFLINE").then(|| "1".to_string())).offline;
     let text = message(resolve("org/tiny", &options));
-    assert!(
-        text.contains("HF_HUB_OFFLINE is set") && text.contains("unset"),
-        "{text}"
-    );
-    let online = HubOptions {
-        offline: None,
-        ..options.clone()
-    };
+    assert!(text.contains("HF_HUB_OFFLINE is set") && text.contains("unset"), "{text}");
+    let online = HubOptions { offline: None, ..options.clone() };
     resolve("org/tiny", &online).unwrap();
     stub.take_log();
     options.refresh = true;
@@ -284,24 +239,10 @@ fn offline_the_cache_is_all_there_is() {
 fn names_that_are_none_never_reach_the_network() {
     let (stub, cache) = (Stub::start(), tempfile::tempdir().unwrap());
     let options = options(&stub, cache.path());
-    for id in [
-        "",
-        "a/b/c",
-        "../x",
-        "/none/such",
-        "org/",
-        "/x",
-        "org/..",
-        "org/x@",
-        "org/x@../y",
-        "o r/x",
-        "a--b/c",
-        "./x",
-    ] {
-        assert!(
-            message(resolve(id, &options)).contains("neither an existing folder nor a Hub name"),
-            "{id}"
-        );
+    for id in
+        ["", "a/b/c", "../x", "/none/such", "org/", "/x", "org/..", "org/x@", "org/x@../y", "o r/x", "a--b/c", "./x"]
+    {
+        assert!(message(resolve(id, &options)).contains("neither an existing folder nor a Hub name"), "{id}");
     }
     assert_eq!(stub.take_log(), [""; 0]);
 }
@@ -316,28 +257,16 @@ fn the_environment_is_read_as_other_tools_read_it() {
     assert_eq!(plain.endpoint, "https://huggingface.co");
     assert!(plain.offline.is_none() && plain.progress);
     assert_eq!(read(&[("HF_HOME", "/h"), ("HOME", "/x")]).cache, Path::new("/h/hub"));
-    assert_eq!(
-        read(&[("HF_HOME", "/h"), ("HF_HUB_CACHE", "/c")]).cache,
-        Path::new("/c")
-    );
+    assert_eq!(read(&[("HF_HOME", "/h"), ("HF_HUB_CACHE", "/c")]).cache, Path::new("/c"));
     assert_eq!(read(&[("XDG_CACHE_HOME", "/x")]).cache, Path::new("/x/huggingface/hub"));
     assert_eq!(read(&[("HF_ENDPOINT", "http://mirror")]).endpoint, "http://mirror");
-    assert_eq!(
-        read(&[("TRANSFORMERS_OFFLINE", "true")]).offline.as_deref(),
-        Some("TRANSFORMERS_OFFLINE is set")
-    );
+    assert_eq!(read(&[("TRANSFORMERS_OFFLINE", "true")]).offline.as_deref(), Some("TRANSFORMERS_OFFLINE is set"));
     assert!(read(&[("HF_HUB_OFFLINE", "0")]).offline.is_none());
     assert!(!read(&[("HF_HUB_DISABLE_PROGRESS_BARS", "1")]).progress);
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("token"), "secret\n").unwrap();
     let home = folder.path().to_str().unwrap();
     assert_eq!(read(&[("HF_HOME", home)]).token.as_deref(), Some("secret"));
-    assert_eq!(
-        read(&[("HF_TOKEN_PATH", &format!("{home}/token"))]).token.as_deref(),
-        Some("secret")
-    );
-    assert_eq!(
-        read(&[("HF_HOME", home), ("HF_TOKEN", "mine")]).token.as_deref(),
-        Some("mine")
-    );
+    assert_eq!(read(&[("HF_TOKEN_PATH", &format!("{home}/token"))]).token.as_deref(), Some("secret"));
+    assert_eq!(read(&[("HF_HOME", home), ("HF_TOKEN", "mine")]).token.as_deref(), Some("mine"));
 }

@@ -40,20 +40,13 @@ pub fn sha256(bytes: &[u8]) -> String {
 
 impl Stub {
     pub fn start() -> Self {
-        let shared = Arc::new(Mutex::new(Shared {
-            tell_sha256: true,
-            ..Default::default()
-        }));
+        let shared = Arc::new(Mutex::new(Shared { tell_sha256: true, ..Default::default() }));
         let app = axum::Router::new().fallback(answer).with_state(shared.clone());
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
         std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_multi_thread()
-                .worker_threads(1)
-                .enable_all()
-                .build()
-                .unwrap();
+            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
             runtime.block_on(async {
                 let listener = tokio::net::TcpListener::from_std(listener).unwrap();
                 axum::serve(listener, app).await.unwrap();
@@ -63,10 +56,7 @@ impl Stub {
     }
 
     pub fn add(&self, id: &str, files: &[(&str, &[u8])]) {
-        let files = files
-            .iter()
-            .map(|(name, bytes)| (name.to_string(), bytes.to_vec()))
-            .collect();
+        let files = files.iter().map(|(name, bytes)| (name.to_string(), bytes.to_vec())).collect();
         self.shared.lock().unwrap().repos.insert(id.to_string(), files);
     }
 
@@ -92,20 +82,11 @@ async fn answer(State(shared): State<Arc<Mutex<Shared>>>, request: Request) -> R
     let path = request.uri().path().to_string();
     let range = request.headers().get("range").map(|r| r.to_str().unwrap().to_string());
     let mut shared = shared.lock().unwrap();
-    shared.log.push(format!(
-        "{} {path} {}",
-        request.method(),
-        range.as_deref().unwrap_or("-")
-    ));
+    shared.log.push(format!("{} {path} {}", request.method(), range.as_deref().unwrap_or("-")));
     if path.contains("/gated") {
         return error(StatusCode::UNAUTHORIZED, "GatedRepo");
     }
-    if path.contains("/private")
-        && request
-            .headers()
-            .get("authorization")
-            .is_none_or(|t| t != "Bearer good")
-    {
+    if path.contains("/private") && request.headers().get("authorization").is_none_or(|t| t != "Bearer good") {
         return error(StatusCode::UNAUTHORIZED, "RepoNotFound");
     }
     let parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
@@ -167,19 +148,12 @@ fn file(bytes: &[u8], method: &Method, range: Option<&str>) -> Response {
     let (status, part) = match range.and_then(|r| r.strip_prefix("bytes=")?.split_once('-')) {
         Some((from, to)) => {
             let (from, to): (usize, usize) = (from.parse().unwrap(), to.parse().unwrap());
-            headers.insert(
-                "content-range",
-                format!("bytes {from}-{to}/{}", bytes.len()).parse().unwrap(),
-            );
+            headers.insert("content-range", format!("bytes {from}-{to}/{}", bytes.len()).parse().unwrap());
             (StatusCode::PARTIAL_CONTENT, &bytes[from..=to])
         }
         None => (StatusCode::OK, bytes),
     };
     headers.insert("content-length", part.len().to_string().parse().unwrap());
-    let body = if method == Method::HEAD {
-        Body::empty()
-    } else {
-        Body::from(part.to_vec())
-    };
+    let body = if method == Method::HEAD { Body::empty() } else { Body::from(part.to_vec()) };
     (status, headers, body).into_response()
 }

@@ -10,12 +10,7 @@ fn archives_are_read_back() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("new").join("a.npz");
     let device = &Device::Cpu;
-    let q = Tensor::arange(0f32, 24., device)
-        .unwrap()
-        .reshape((2, 3, 4))
-        .unwrap()
-        .transpose(0, 2)
-        .unwrap();
+    let q = Tensor::arange(0f32, 24., device).unwrap().reshape((2, 3, 4)).unwrap().transpose(0, 2).unwrap();
     let tensors = [
         ("blocks.0.attn.hook_q", q.clone()),
         ("ids", Tensor::new(&[1i64, -2, i64::MAX], device).unwrap()),
@@ -26,11 +21,7 @@ fn archives_are_read_back() {
     write_npz(&path, &tensors).unwrap();
     let first = std::fs::read(&path).unwrap();
     write_npz(&path, &tensors).unwrap();
-    assert_eq!(
-        first,
-        std::fs::read(&path).unwrap(),
-        "the same arrays give the same bytes"
-    );
+    assert_eq!(first, std::fs::read(&path).unwrap(), "the same arrays give the same bytes");
     let read = Tensor::read_npz_by_name(&path, &["blocks.0.attn.hook_q", "ids", "mask", "scalar", "half"]).unwrap();
     assert_eq!(read[0].to_vec3::<f32>().unwrap(), q.to_vec3::<f32>().unwrap());
     assert_eq!(read[1].to_vec1::<i64>().unwrap(), [1, -2, i64::MAX]);

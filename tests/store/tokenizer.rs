@@ -7,13 +7,8 @@ use serde_json::{Value, json};
 
 use super::{message, shared};
 
-const TEXTS: [&str; 5] = [
-    "Hello, my dog is cute",
-    "  tabs\tand\n\nlines ",
-    "Zürich 東京 🙂🏳️‍🌈",
-    "I'll don't 12345 x=y;",
-    "",
-];
+const TEXTS: [&str; 5] =
+    ["Hello, my dog is cute", "  tabs\tand\n\nlines ", "Zürich 東京 🙂🏳️‍🌈", "I'll don't 12345 x=y;", ""];
 
 fn put(folder: &Path, name: &str, json: &Value) {
     std::fs::write(folder.join(name), json.to_string()).unwrap();
@@ -48,10 +43,7 @@ fn stories260k_has_the_ids_of_its_reference() {
     assert_eq!(tokenizer.encode(prompt, true).unwrap(), ids);
     assert_eq!(tokenizer.encode(prompt, false).unwrap(), ids[1..]);
     assert_eq!(tokenizer.decode(&ids, true).unwrap(), prompt);
-    assert_eq!(
-        (tokenizer.bos(), tokenizer.eos(), tokenizer.unk()),
-        (Some(1), &[2][..], Some(0))
-    );
+    assert_eq!((tokenizer.bos(), tokenizer.eos(), tokenizer.unk()), (Some(1), &[2][..], Some(0)));
     assert_eq!(tokenizer.special_ids().iter().copied().collect::<Vec<_>>(), [0, 1, 2]);
     assert!(tokenizer.rule().contains("post-processor"));
     assert_eq!(tokenizer.token_text(403), " Once");
@@ -75,19 +67,10 @@ fn who_decides_about_the_first_token() {
     let none = Some(vec![]);
     // The template stays the judge over a setting that says otherwise, as in transformers 5.
     assert_eq!(first(&|_, c, _| c["add_bos_token"] = json!(false)), bos);
-    assert_eq!(
-        first(&|t, c, _| (t["post_processor"], c["add_bos_token"]) = (Value::Null, json!(true))),
-        bos
-    );
-    assert_eq!(
-        first(&|t, c, _| (t["post_processor"], c["add_bos_token"]) = (Value::Null, json!(false))),
-        none
-    );
+    assert_eq!(first(&|t, c, _| (t["post_processor"], c["add_bos_token"]) = (Value::Null, json!(true))), bos);
+    assert_eq!(first(&|t, c, _| (t["post_processor"], c["add_bos_token"]) = (Value::Null, json!(false))), none);
     assert_eq!(first(&|t, _, _| t["post_processor"] = Value::Null), bos);
-    assert_eq!(
-        first(&|t, _, m| (t["post_processor"], m["model_type"]) = (Value::Null, json!("gpt_neox"))),
-        none
-    );
+    assert_eq!(first(&|t, _, m| (t["post_processor"], m["model_type"]) = (Value::Null, json!("gpt_neox"))), none);
     let both = changed(&path, |t, c, _| {
         t["post_processor"] = Value::Null;
         c["add_bos_token"] = json!(true);
@@ -107,10 +90,7 @@ fn end_tokens_come_from_every_file_that_names_one() {
         m["eos_token_id"] = json!([2, 0, 99_999, -1]);
         m["bos_token_id"] = json!(null);
     });
-    assert_eq!(
-        (tokenizer.eos(), tokenizer.pad(), tokenizer.bos()),
-        (&[2, 0][..], Some(0), Some(1))
-    );
+    assert_eq!((tokenizer.eos(), tokenizer.pad(), tokenizer.bos()), (&[2, 0][..], Some(0), Some(1)));
 }
 
 #[test]
@@ -119,10 +99,7 @@ fn gpt2_and_neox_have_their_recorded_ids() {
         return;
     };
     let gpt2 = Tokenizer::open(path.join("gpt2")).unwrap();
-    assert_eq!(
-        gpt2.encode("Hello, my dog is cute", true).unwrap(),
-        [15496, 11, 616, 3290, 318, 13779]
-    );
+    assert_eq!(gpt2.encode("Hello, my dog is cute", true).unwrap(), [15496, 11, 616, 3290, 318, 13779]);
     assert_eq!(gpt2.vocab_size(), 50_257);
     assert!(gpt2.special_ids().contains(&50_256));
     let neox = Tokenizer::open(path.join("gpt-neox-20b")).unwrap();

@@ -11,10 +11,8 @@ use proptest::prelude::*;
 use super::{message, shared};
 
 fn write(path: &Path, tensors: &[(&str, Tensor)]) {
-    let tensors: Vec<(String, Source)> = tensors
-        .iter()
-        .map(|(n, t)| (n.to_string(), Source::Tensor(t.clone())))
-        .collect();
+    let tensors: Vec<(String, Source)> =
+        tensors.iter().map(|(n, t)| (n.to_string(), Source::Tensor(t.clone()))).collect();
     write_safetensors(path, &tensors, &BTreeMap::new()).unwrap();
 }
 
@@ -148,10 +146,7 @@ fn unknown_tensors_are_copied_byte_for_byte() {
     let header = r#"{"f8":{"dtype":"F8_E4M3","shape":[3],"data_offsets":[0,3]}}"#;
     let from = WeightFile::open(raw(folder.path(), header, &[1, 2, 255])).unwrap();
     let to = folder.path().join("copy.safetensors");
-    let entries = [
-        ("f8".to_string(), Source::Copy(&from, "f8")),
-        ("w".to_string(), Source::Tensor(floats(&[1.0]))),
-    ];
+    let entries = [("f8".to_string(), Source::Copy(&from, "f8")), ("w".to_string(), Source::Tensor(floats(&[1.0])))];
     write_safetensors(&to, &entries, &BTreeMap::new()).unwrap();
     let mut bytes = Vec::new();
     let copy = WeightFile::open(&to).unwrap();
@@ -171,11 +166,7 @@ fn two_tensors_of_one_name_are_not_written() {
     let entries = ["w", "w"].map(|n| (n.to_string(), Source::Tensor(floats(&[1.0]))));
     assert!(message(write_safetensors(&path, &entries, &BTreeMap::new())).contains("named `w`"));
     assert!(!path.exists());
-    assert_eq!(
-        std::fs::read_dir(folder.path()).unwrap().count(),
-        0,
-        "no temporary file is left"
-    );
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "no temporary file is left");
 }
 
 #[test]
@@ -206,11 +197,7 @@ fn damaged_files_are_refused_with_their_reason() {
         (pair("[0,4]", "[6,10]"), 10, "leaves a gap"),
         (pair("[4,8]", "[8,12]"), 12, "leaves a gap"),
         (pair("[0,4]", "[4,8]").replace("\"b\":", "\"a\":"), 8, "`a` twice"),
-        (
-            r#"{"__metadata__":{"format":1}}"#.to_string(),
-            0,
-            "header cannot be read",
-        ),
+        (r#"{"__metadata__":{"format":1}}"#.to_string(), 0, "header cannot be read"),
         (one.replace("\"shape\"", "\"shade\""), 8, "unknown field"),
     ];
     for (header, data, reason) in cases {
@@ -242,12 +229,7 @@ fn a_file_cut_short_after_it_was_opened_is_an_error() {
     write(&path, &[("w", floats(&[1.0; 100]))]);
     let file = WeightFile::open(&path).unwrap();
     let length = std::fs::metadata(&path).unwrap().len();
-    std::fs::OpenOptions::new()
-        .write(true)
-        .open(&path)
-        .unwrap()
-        .set_len(length - 4)
-        .unwrap();
+    std::fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(length - 4).unwrap();
     assert!(message(file.tensor("w", &Device::Cpu, Storage::F32)).contains("t.safetensors"));
 }
 
@@ -279,13 +261,7 @@ fn numbers_that_are_not_finite_are_named_by_their_place() {
 fn a_missing_tensor_names_the_nearest_and_a_wrong_shape_both_shapes() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("t.safetensors");
-    write(
-        &path,
-        &[
-            ("model.layers.0.mlp.up_proj.weight", floats(&[1.0, 2.0])),
-            ("lm_head.weight", floats(&[1.0])),
-        ],
-    );
+    write(&path, &[("model.layers.0.mlp.up_proj.weight", floats(&[1.0, 2.0])), ("lm_head.weight", floats(&[1.0]))]);
     let weights = Weights::open(&path).unwrap();
     let text = message(weights.tensor("model.layers.0.mlp.up.weight", &[2], Storage::F32));
     assert!(text.contains("nearest: model.layers.0.mlp.up_proj.weight"), "{text}");
@@ -309,14 +285,7 @@ fn shards_are_read_as_one_and_a_missing_one_is_named() {
     std::fs::write(&index, text("model-00001-of-00002.safetensors", "b")).unwrap();
     let weights = Weights::open_sharded(&index).unwrap();
     assert_eq!(weights.names().collect::<Vec<_>>(), ["a", "b"]);
-    assert_eq!(
-        weights
-            .tensor("b", &[1], Storage::F32)
-            .unwrap()
-            .to_vec1::<f32>()
-            .unwrap(),
-        [2.0]
-    );
+    assert_eq!(weights.tensor("b", &[1], Storage::F32).unwrap().to_vec1::<f32>().unwrap(), [2.0]);
     std::fs::write(&index, text("model-00001-of-00002.safetensors", "c")).unwrap();
     assert!(message(Weights::open_sharded(&index)).contains("no tensor `c`"));
     std::fs::write(&index, text("../../secret.safetensors", "b")).unwrap();
@@ -326,10 +295,7 @@ fn shards_are_read_as_one_and_a_missing_one_is_named() {
     std::fs::write(&index, text("model-00001-of-00002.safetensors", "b")).unwrap();
     std::fs::remove_file(at("model-00002-of-00002.safetensors")).unwrap();
     let text = message(Weights::open_sharded(&index));
-    assert!(
-        text.contains("1 of 2 shards are missing: model-00002-of-00002.safetensors"),
-        "{text}"
-    );
+    assert!(text.contains("1 of 2 shards are missing: model-00002-of-00002.safetensors"), "{text}");
 }
 
 #[test]
@@ -343,14 +309,8 @@ fn stories260k_reads_like_the_reference_reader() {
     assert_eq!(weights.names().count(), reference.len());
     for (name, view) in reference.iter() {
         let tensor = weights.tensor(name, view.shape(), Storage::F32).unwrap();
-        let read: Vec<u8> = tensor
-            .flatten_all()
-            .unwrap()
-            .to_vec1::<f32>()
-            .unwrap()
-            .iter()
-            .flat_map(|v| v.to_le_bytes())
-            .collect();
+        let read: Vec<u8> =
+            tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap().iter().flat_map(|v| v.to_le_bytes()).collect();
         assert_eq!(read, view.data(), "{name}");
     }
 }

@@ -55,26 +55,13 @@ pub fn relative(error: f64, magnitude: f64) -> f64 {
 /// # Errors
 /// Tensors that cannot be read as f32.
 pub fn compare(got: &[Tensor], expected: &[Tensor], dim: usize, equality: Equality) -> Result<Difference> {
-    let mut found = Difference {
-        absolute: 0.0,
-        magnitude: 0.0,
-        text: None,
-        position: 0,
-        compared: 0,
-    };
+    let mut found = Difference { absolute: 0.0, magnitude: 0.0, text: None, position: 0, compared: 0 };
     if got.len() != expected.len() {
-        return Ok(Difference {
-            absolute: f64::INFINITY,
-            ..found
-        });
+        return Ok(Difference { absolute: f64::INFINITY, ..found });
     }
     for (text, (got, expected)) in got.iter().zip(expected).enumerate() {
         if got.dims() != expected.dims() || dim >= got.rank() {
-            return Ok(Difference {
-                absolute: f64::INFINITY,
-                text: Some(text),
-                ..found
-            });
+            return Ok(Difference { absolute: f64::INFINITY, text: Some(text), ..found });
         }
         let inner: usize = got.dims()[dim + 1..].iter().product();
         let positions = got.dims()[dim];

@@ -54,10 +54,7 @@ pub(super) fn pattern_rows(scene: &Scene, tally: &mut Tally) -> Result<()> {
                 let found = row_error(row, i % queries, window);
                 tally.error(found.total, found.total, (found.total > 0.0).then(place));
                 if found.hidden > 0.0 {
-                    let what = format!(
-                        "{site}: weight {:.1e} on a key that the query may not see",
-                        found.hidden
-                    );
+                    let what = format!("{site}: weight {:.1e} on a key that the query may not see", found.hidden);
                     tally.problem(place(), what);
                 }
             }
@@ -87,10 +84,7 @@ pub(super) fn row_error(row: &[f32], query: usize, window: Option<usize>) -> Row
         }
     }
     let broken = row.iter().any(|w| w.is_nan() || *w < 0.0);
-    RowError {
-        total: if broken { f64::INFINITY } else { (total - 1.0).abs() },
-        hidden,
-    }
+    RowError { total: if broken { f64::INFINITY } else { (total - 1.0).abs() }, hidden }
 }
 
 pub(super) fn softmax_of_scores(scene: &Scene, tally: &mut Tally) -> Result<()> {
@@ -135,10 +129,7 @@ pub(super) fn heads_sum(scene: &Scene, tally: &mut Tally) -> Result<()> {
         let Some([result, out]) = scene.seen.all([&names[0], &names[1]]) else {
             continue;
         };
-        let bias = scene
-            .net
-            .attention_output(layer)
-            .and_then(|linear| linear.bias.as_ref());
+        let bias = scene.net.attention_output(layer).and_then(|linear| linear.bias.as_ref());
         let expected = each([result], |[result]| plus(result.sum(2)?, bias))?;
         close(scene, tally, &names[1], out, &expected, &[result])?;
     }
@@ -187,11 +178,7 @@ pub(super) fn contributions(scene: &Scene, tally: &mut Tally) -> Result<()> {
             ("hook_mlp_out", "ln2_post.hook_out", "mlp.hook_out"),
         ] {
             let [out, post_norm, raw] = [out, post_norm, raw].map(|n| format!("blocks.{layer}.{n}"));
-            let source = if scene.net.facts().placement.norms_contributions() {
-                &post_norm
-            } else {
-                &raw
-            };
+            let source = if scene.net.facts().placement.norms_contributions() { &post_norm } else { &raw };
             let Some([got, source]) = scene.seen.all([&out, source]) else {
                 continue;
             };
@@ -263,11 +250,7 @@ fn same_stream(scene: &Scene, tally: &mut Tally, site: &str, other: &str) -> Res
 
 pub(super) fn norms(scene: &Scene, tally: &mut Tally) -> Result<()> {
     let facts = scene.net.facts();
-    let stream = Statistics {
-        kind: facts.norm.kind,
-        eps: facts.norm.eps,
-        flat: false,
-    };
+    let stream = Statistics { kind: facts.norm.kind, eps: facts.norm.eps, flat: false };
     for layer in scene.group.layers.clone() {
         let site = |part: &str| format!("blocks.{layer}.{part}");
         let input = |part: &str| scene.seen.all([&site(part)]).map(|[x]| x.to_vec());
@@ -276,10 +259,7 @@ pub(super) fn norms(scene: &Scene, tally: &mut Tally) -> Result<()> {
             None => Ok(None),
         };
         let (ln1, ln2) = if facts.placement == Placement::AfterAdd {
-            (
-                added("hook_resid_pre", "hook_attn_out")?,
-                added("hook_resid_mid", "hook_mlp_out")?,
-            )
+            (added("hook_resid_pre", "hook_attn_out")?, added("hook_resid_mid", "hook_mlp_out")?)
         } else {
             (input("hook_resid_pre"), input("hook_mlp_in"))
         };
@@ -288,11 +268,7 @@ pub(super) fn norms(scene: &Scene, tally: &mut Tally) -> Result<()> {
         norm(scene, tally, &site("ln1_post"), input("attn.hook_out"), &stream)?;
         norm(scene, tally, &site("ln2_post"), input("mlp.hook_out"), &stream)?;
         if let Some((kind, norm_facts)) = &facts.attn.qk_norm {
-            let heads = Statistics {
-                kind: norm_facts.kind,
-                eps: norm_facts.eps,
-                flat: *kind == QkNorm::Flat,
-            };
+            let heads = Statistics { kind: norm_facts.kind, eps: norm_facts.eps, flat: *kind == QkNorm::Flat };
             norm(scene, tally, &site("attn.q_norm"), input("attn.hook_q"), &heads)?;
             norm(scene, tally, &site("attn.k_norm"), input("attn.hook_k"), &heads)?;
         }
@@ -325,9 +301,7 @@ fn norm(scene: &Scene, tally: &mut Tally, at: &str, input: Option<Vec<Tensor>>, 
             NormKind::Rms => x,
         })
     })?;
-    let root = each([&centred], |[c]| {
-        Ok((c.sqr()?.mean_keepdim(D::Minus1)? + rule.eps)?.sqrt()?)
-    })?;
+    let root = each([&centred], |[c]| Ok((c.sqr()?.mean_keepdim(D::Minus1)? + rule.eps)?.sqrt()?))?;
     close(scene, tally, &names[0], scale, &root, &[])?;
     let back = each([normalized, scale], |[n, s]| Ok(joined(n)?.broadcast_mul(s)?))?;
     close(scene, tally, &names[1], &back, &centred, &[&input])
@@ -341,11 +315,7 @@ pub(super) fn last_lens(scene: &Scene, tally: &mut Tally) -> Result<()> {
     let Some([stream]) = scene.seen.all([&last]) else {
         return Ok(());
     };
-    let form = if scene.seen.way == Way::Differentiable {
-        Form::Differentiable
-    } else {
-        Form::Inference
-    };
+    let form = if scene.seen.way == Way::Differentiable { Form::Differentiable } else { Form::Inference };
     let expected = each([stream], |[x]| scene.net.lens(x, form))?;
     close(scene, tally, "logits", &scene.seen.output, &expected, &[])?;
     let Some([recorded]) = scene.seen.all(["logits"]) else {

@@ -16,14 +16,7 @@ pub const ROUNDING: f64 = 1e-5;
 pub const EXACT: f64 = 0.0;
 
 /// Sites are related within one run, or two runs are compared.
-const RUNS: &[Way] = &[
-    Way::Alone,
-    Way::Left,
-    Way::Right,
-    Way::Cached,
-    Way::CachedBatch,
-    Way::Differentiable,
-];
+const RUNS: &[Way] = &[Way::Alone, Way::Left, Way::Right, Way::Cached, Way::CachedBatch, Way::Differentiable];
 
 /// One line of the table.
 pub(super) struct Invariant {
@@ -174,12 +167,7 @@ pub(super) struct Scene<'a> {
 impl Scene<'_> {
     /// The place of a difference at a site.
     pub fn place(&self, site: &str, text: usize, position: usize) -> Place {
-        Place {
-            site: site.to_string(),
-            text,
-            position,
-            run: self.seen.way.name().to_string(),
-        }
+        Place { site: site.to_string(), text, position, run: self.seen.way.name().to_string() }
     }
 
     /// The axis of a site that counts positions.
@@ -208,23 +196,14 @@ impl Tally {
         self.compared += found.compared;
         let relative = relative(found.absolute, magnitude);
         let place = found.text.map(|text| scene.place(site, text, found.position));
-        self.error(
-            found.absolute,
-            if relative.is_nan() { f64::INFINITY } else { relative },
-            place,
-        );
+        self.error(found.absolute, if relative.is_nan() { f64::INFINITY } else { relative }, place);
     }
 
     /// Takes one error.
     pub fn error(&mut self, absolute: f64, relative: f64, place: Option<Place>) {
         let first = self.place.is_none() && absolute > 0.0;
         if relative > self.relative || first {
-            *self = Self {
-                absolute,
-                relative,
-                place,
-                ..std::mem::take(self)
-            };
+            *self = Self { absolute, relative, place, ..std::mem::take(self) };
         }
     }
 
@@ -307,10 +286,7 @@ fn same(scene: &Scene, tally: &mut Tally, equality: Equality) -> Result<()> {
 /// The size of the numbers whose rounding a site carries where that is not its own: weights of attention shift by as
 /// much as the scores do (dp = p (ds - sum p ds)), and a mean of values rounds as the values.
 fn source_magnitude(scene: &Scene, site: &str) -> Result<f64> {
-    for (end, source) in [
-        ("attn.hook_pattern", "attn.hook_attn_scores"),
-        ("attn.hook_z", "attn.hook_v"),
-    ] {
+    for (end, source) in [("attn.hook_pattern", "attn.hook_attn_scores"), ("attn.hook_z", "attn.hook_v")] {
         let source = site.strip_suffix(end).map(|block| format!("{block}{source}"));
         if let Some(tensors) = source.and_then(|source| scene.alone.sites.get(&source)) {
             return magnitude(tensors);

@@ -133,11 +133,7 @@ pub struct Place {
 pub fn doctor(net: &Decoder, texts: &[Vec<u32>], options: &Options) -> Result<Examination> {
     let facts = net.facts();
     let random = texts.is_empty();
-    let texts = if random {
-        probe::texts(facts, options.seed, options.tokens)
-    } else {
-        texts.to_vec()
-    };
+    let texts = if random { probe::texts(facts, options.seed, options.tokens) } else { texts.to_vec() };
     let longest = texts.iter().map(Vec::len).max().unwrap_or(0);
     if texts.iter().any(Vec::is_empty) {
         return Err(Error::invalid(
@@ -146,10 +142,7 @@ pub fn doctor(net: &Decoder, texts: &[Vec<u32>], options: &Options) -> Result<Ex
         ));
     }
     let steady = match probe::steady_length(facts, longest)? {
-        Some(length) => texts
-            .iter()
-            .map(|text| text[..text.len().min(length)].to_vec())
-            .collect(),
+        Some(length) => texts.iter().map(|text| text[..text.len().min(length)].to_vec()).collect(),
         None => texts.clone(),
     };
     let mut notes = Vec::new();
@@ -163,38 +156,17 @@ pub fn doctor(net: &Decoder, texts: &[Vec<u32>], options: &Options) -> Result<Ex
     let mut tallies = vec![Tally::default(); TABLE.len()];
     for group in groups(net, &texts)? {
         let alone = observe(net, Way::Alone, &texts, &group)?;
-        let steady_alone = if steady == texts {
-            alone.clone()
-        } else {
-            observe(net, Way::Alone, &steady, &group)?
-        };
+        let steady_alone = if steady == texts { alone.clone() } else { observe(net, Way::Alone, &steady, &group)? };
         for way in Way::ALL {
             tracing::debug!(layers = ?group.layers, run = way.name(), "examining");
-            let (texts, alone) = if way.cached() {
-                (&steady, &steady_alone)
-            } else {
-                (&texts, &alone)
-            };
-            let asked = TABLE
-                .iter()
-                .zip(&mut tallies)
-                .filter(|(invariant, _)| invariant.on.contains(&way));
+            let (texts, alone) = if way.cached() { (&steady, &steady_alone) } else { (&texts, &alone) };
+            let asked = TABLE.iter().zip(&mut tallies).filter(|(invariant, _)| invariant.on.contains(&way));
             if way.cached() && texts.iter().all(|text| text.len() == 1) {
                 asked.for_each(|(_, tally)| tally.skipped = Some(one_token(longest).to_string()));
                 continue;
             }
-            let seen = if way == Way::Alone {
-                alone.clone()
-            } else {
-                observe(net, way, texts, &group)?
-            };
-            let scene = Scene {
-                net,
-                texts,
-                group: &group,
-                seen: &seen,
-                alone,
-            };
+            let seen = if way == Way::Alone { alone.clone() } else { observe(net, way, texts, &group)? };
+            let scene = Scene { net, texts, group: &group, seen: &seen, alone };
             for (invariant, tally) in asked {
                 (invariant.check)(&scene, tally)?;
             }
@@ -207,11 +179,7 @@ pub fn doctor(net: &Decoder, texts: &[Vec<u32>], options: &Options) -> Result<Ex
         lengths: texts.iter().map(Vec::len).collect(),
         seed: random.then_some(options.seed),
         notes,
-        findings: TABLE
-            .iter()
-            .zip(tallies)
-            .map(|(invariant, tally)| finding(invariant, tally))
-            .collect(),
+        findings: TABLE.iter().zip(tallies).map(|(invariant, tally)| finding(invariant, tally)).collect(),
     })
 }
 
@@ -230,11 +198,7 @@ fn finding(invariant: &invariants::Invariant, tally: Tally) -> Finding {
         (false, 0) => Verdict::Skipped,
         (false, _) => Verdict::Passed,
     };
-    let not_asked = || {
-        tally
-            .skipped
-            .unwrap_or_else(|| "this architecture has no site that it speaks of".to_string())
-    };
+    let not_asked = || tally.skipped.unwrap_or_else(|| "this architecture has no site that it speaks of".to_string());
     Finding {
         name: invariant.name.to_string(),
         meaning: invariant.meaning.to_string(),

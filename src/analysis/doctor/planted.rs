@@ -14,9 +14,7 @@ use crate::hook::Axis;
 use crate::models::{Decoder, Network};
 
 /// Every placement of norms, and norms of queries and keys of every kind.
-const GOLDENS: &[&str] = &[
-    "llama", "gpt2", "gptj", "gpt_neox", "opt-350m", "gemma2", "olmo2", "qwen3", "bloom",
-];
+const GOLDENS: &[&str] = &["llama", "gpt2", "gptj", "gpt_neox", "opt-350m", "gemma2", "olmo2", "qwen3", "bloom"];
 
 /// What no identity ties to other sites (it takes the weights): runs are compared on these, and references.
 const UNTIED: &[&str] = &[
@@ -40,28 +38,17 @@ const UNTIED: &[&str] = &[
 ];
 
 fn load(name: &str) -> Decoder {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("fixtures/goldens")
-        .join(name);
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/goldens").join(name);
     let config: serde_json::Value =
         serde_json::from_slice(&std::fs::read(folder.join("config.json")).unwrap()).unwrap();
     let weights: BTreeMap<String, Tensor> =
-        candle_core::safetensors::load(folder.join("model.safetensors"), &Device::Cpu)
-            .unwrap()
-            .into_iter()
-            .collect();
+        candle_core::safetensors::load(folder.join("model.safetensors"), &Device::Cpu).unwrap().into_iter().collect();
     Decoder::new(config.as_object().unwrap(), &weights).unwrap()
 }
 
 /// Names of the invariants that fail in this way of running the texts.
 fn failures(net: &Decoder, texts: &[Vec<u32>], group: &Group, seen: &Seen, alone: &Seen) -> Vec<&'static str> {
-    let scene = Scene {
-        net,
-        texts,
-        group,
-        seen,
-        alone,
-    };
+    let scene = Scene { net, texts, group, seen, alone };
     let mut failed = Vec::new();
     for invariant in TABLE.iter().filter(|i| i.on.contains(&seen.way)) {
         let mut tally = Tally::default();
@@ -105,10 +92,7 @@ fn a_planted_error_is_found_at_every_site() {
             assert!(found.contains(&"padding"), "{name}: {} {found:?}", site.name);
         }
         let surprises: Vec<_> = untied.iter().filter(|site| !UNTIED.contains(site)).collect();
-        assert!(
-            surprises.is_empty(),
-            "{name}: no identity finds an error at {surprises:?}"
-        );
+        assert!(surprises.is_empty(), "{name}: no identity finds an error at {surprises:?}");
     }
 }
 
@@ -136,9 +120,7 @@ fn each_identity_finds_its_own_error() {
         assert!(found.contains(&expected), "{site}: {found:?}");
     }
     let mut unvisited = alone.clone();
-    unvisited
-        .problems
-        .push(("hook_embed".to_string(), "it was not visited".to_string()));
+    unvisited.problems.push(("hook_embed".to_string(), "it was not visited".to_string()));
     assert_eq!(failures(&net, &texts, &group, &unvisited, &alone), ["sites visited"]);
     let mut off = alone.clone();
     off.output[0] = (&off.output[0] * (1.0 + 1e-6)).unwrap();
@@ -147,10 +129,7 @@ fn each_identity_finds_its_own_error() {
 
 #[test]
 fn any_weight_on_a_hidden_key_is_wrong() {
-    let fine = RowError {
-        total: 0.0,
-        hidden: 0.0,
-    };
+    let fine = RowError { total: 0.0, hidden: 0.0 };
     assert_eq!(row_error(&[0.25, 0.75, 0.0], 1, None), fine);
     assert_eq!(row_error(&[0.25, 0.75, 1e-30], 1, None).hidden, f64::from(1e-30f32));
     assert_eq!(row_error(&[0.0, 0.75, 0.25], 2, Some(2)), fine);
@@ -166,10 +145,7 @@ fn a_network_is_examined_in_groups_of_layers_that_cover_every_site() {
     let long = vec![vec![1; 2000]; 4]; // attention maps alone exceed what is recorded at a time
     let groups = groups(&net, &long).unwrap();
     assert_eq!(groups.len(), net.facts().layers.len());
-    let covered: BTreeSet<usize> = groups
-        .iter()
-        .flat_map(|g| g.sites.iter().map(|id| id.index()))
-        .collect();
+    let covered: BTreeSet<usize> = groups.iter().flat_map(|g| g.sites.iter().map(|id| id.index())).collect();
     assert_eq!(covered.len(), net.sites().len());
     assert_eq!(groups.iter().filter(|g| g.last).count(), 1);
 }
@@ -190,9 +166,6 @@ fn rows_are_cut_to_real_positions() {
     assert_eq!(batch.tokens.pos, 5);
     let ids = Tensor::from_vec(batch.tokens.ids.clone(), (2, 5), &Device::Cpu).unwrap();
     let rows = batch.rows(&ids, &[Axis::Batch, Axis::Pos]).unwrap();
-    let rows: Vec<Vec<u32>> = rows
-        .iter()
-        .map(|r| r.flatten_all().unwrap().to_vec1().unwrap())
-        .collect();
+    let rows: Vec<Vec<u32>> = rows.iter().map(|r| r.flatten_all().unwrap().to_vec1().unwrap()).collect();
     assert_eq!(rows, texts);
 }

@@ -77,10 +77,7 @@ impl Reference {
                 "give at least one tensor named after a site",
             ));
         }
-        Ok(Self {
-            tokens: Tokens::from_mask(&ids, &mask)?,
-            sites: tensors,
-        })
+        Ok(Self { tokens: Tokens::from_mask(&ids, &mask)?, sites: tensors })
     }
 }
 
@@ -98,12 +95,8 @@ fn activation(file: &WeightFile, name: &str) -> Result<Tensor> {
 }
 
 fn whole_numbers(name: &str, tensor: &Tensor) -> Result<Vec<Vec<u32>>> {
-    let wrong = |what: String| {
-        Error::invalid(
-            format!("`{name}` of the reference {what}"),
-            "give whole numbers, [batch, pos]",
-        )
-    };
+    let wrong =
+        |what: String| Error::invalid(format!("`{name}` of the reference {what}"), "give whole numbers, [batch, pos]");
     if tensor.rank() != 2 {
         return Err(wrong(format!("has shape {:?}", tensor.dims())));
     }
@@ -112,9 +105,7 @@ fn whole_numbers(name: &str, tensor: &Tensor) -> Result<Vec<Vec<u32>>> {
     }
     let rows = tensor.to_dtype(DType::I64)?.to_vec2::<i64>()?;
     let number = |n: i64| u32::try_from(n).map_err(|_| wrong(format!("holds {n}")));
-    rows.into_iter()
-        .map(|row| row.into_iter().map(number).collect())
-        .collect()
+    rows.into_iter().map(|row| row.into_iter().map(number).collect()).collect()
 }
 
 /// A network against a reference.
@@ -170,19 +161,10 @@ pub struct SiteDifference {
 /// Sites that the network lacks (all are named) or that have another shape, and tokens that it cannot take.
 pub fn against_reference(net: &Decoder, reference: &Reference, tolerance: f64) -> Result<Comparison> {
     let table = net.sites();
-    let unknown: Vec<&str> = reference
-        .sites
-        .keys()
-        .filter(|n| table.find(n).is_none())
-        .map(String::as_str)
-        .collect();
+    let unknown: Vec<&str> = reference.sites.keys().filter(|n| table.find(n).is_none()).map(String::as_str).collect();
     if !unknown.is_empty() {
         return Err(Error::invalid(
-            format!(
-                "the network lacks {} sites of the reference: {}",
-                unknown.len(),
-                unknown.join(", ")
-            ),
+            format!("the network lacks {} sites of the reference: {}", unknown.len(), unknown.join(", ")),
             "make the reference from the same model, under the names that `optrode sites` lists",
         ));
     }
@@ -192,17 +174,11 @@ pub fn against_reference(net: &Decoder, reference: &Reference, tolerance: f64) -
         let site = table.get(id);
         if let Some(wrong) = wrong_shape(expected, site, &reference.tokens) {
             let what = wrong.replacen("it has", &format!("`{name}` of the reference has"), 1);
-            return Err(Error::invalid(
-                what,
-                "make the reference from the same model and tokens",
-            ));
+            return Err(Error::invalid(what, "make the reference from the same model and tokens"));
         }
         if let Some((other, _)) = wanted.insert(id, (name, expected)) {
             return Err(Error::invalid(
-                format!(
-                    "the reference has the site `{}` twice, as `{other}` and as `{name}`",
-                    site.name
-                ),
+                format!("the reference has the site `{}` twice, as `{other}` and as `{name}`", site.name),
                 "keep one of them",
             ));
         }
@@ -212,11 +188,7 @@ pub fn against_reference(net: &Decoder, reference: &Reference, tolerance: f64) -
         pass.records.push(Record::whole(table.get(*id).name.parse()?));
     }
     let mut plan = Plan::compile(table, &pass, &Registry::elementary(), Values::default(), &[])?;
-    let batch = Batch {
-        tokens: reference.tokens.clone(),
-        steps: 0,
-        texts: (0..reference.tokens.rows).collect(),
-    };
+    let batch = Batch { tokens: reference.tokens.clone(), steps: 0, texts: (0..reference.tokens.rows).collect() };
     batch.forward(net, Some(&mut plan))?;
     let records = plan.records(table)?;
     let compared: BTreeSet<_> = wanted.keys().copied().collect();
@@ -239,10 +211,7 @@ pub fn against_reference(net: &Decoder, reference: &Reference, tolerance: f64) -
     }
     Ok(Comparison {
         tolerance,
-        lengths: super::runs::spans(&reference.tokens)
-            .into_iter()
-            .map(|(_, length)| length)
-            .collect(),
+        lengths: super::runs::spans(&reference.tokens).into_iter().map(|(_, length)| length).collect(),
         sites,
         without_reference: table.iter().filter(|(id, _)| !compared.contains(id)).count(),
     })

@@ -12,10 +12,7 @@ impl Report for Examination {
             None => "tokens, as given".to_string(),
         };
         let mut blocks = vec![
-            Block::heading(format!(
-                "doctor: {}, {} layers, {} parameters",
-                self.family, self.layers, self.parameters
-            )),
+            Block::heading(format!("doctor: {}, {} layers, {} parameters", self.family, self.layers, self.parameters)),
             Block::text(format!(
                 "Examined on texts of {} {texts}. Errors are relative to the largest value of their site.",
                 list(&self.lengths)
@@ -30,16 +27,8 @@ impl Report for Examination {
             Column::new("tolerance"),
             Column::new("largest at"),
         ];
-        blocks.push(Block::Table(Table {
-            columns,
-            rows: self.findings.iter().map(row).collect(),
-        }));
-        let verdicts: Vec<Judged> = self
-            .findings
-            .iter()
-            .filter(|f| f.verdict != Verdict::Passed)
-            .map(judged)
-            .collect();
+        blocks.push(Block::Table(Table { columns, rows: self.findings.iter().map(row).collect() }));
+        let verdicts: Vec<Judged> = self.findings.iter().filter(|f| f.verdict != Verdict::Passed).map(judged).collect();
         if !verdicts.is_empty() {
             blocks.push(Block::Verdicts { verdicts });
         }
@@ -60,11 +49,7 @@ fn list(lengths: &[usize]) -> String {
 
 fn row(finding: &Finding) -> Vec<Cell> {
     let measured = |error: f64| {
-        if finding.verdict == Verdict::Skipped {
-            Cell::Empty
-        } else {
-            Cell::Error(error)
-        }
+        if finding.verdict == Verdict::Skipped { Cell::Empty } else { Cell::Error(error) }
     };
     vec![
         Cell::text(&finding.name),
@@ -73,10 +58,7 @@ fn row(finding: &Finding) -> Vec<Cell> {
         measured(finding.absolute),
         Cell::Error(finding.tolerance),
         match &finding.place {
-            Some(place) => Cell::text(format!(
-                "{}, text {}, position {}",
-                place.site, place.text, place.position
-            )),
+            Some(place) => Cell::text(format!("{}, text {}, position {}", place.site, place.text, place.position)),
             None => Cell::Empty,
         },
     ]
@@ -94,12 +76,7 @@ fn judged(finding: &Finding) -> Judged {
         figures.push(Figure::new("relative error", Cell::Error(finding.relative)));
         figures.push(Figure::new("tolerance", Cell::Error(finding.tolerance)));
     }
-    Judged {
-        name: finding.name.clone(),
-        verdict: finding.verdict,
-        reason,
-        figures,
-    }
+    Judged { name: finding.name.clone(), verdict: finding.verdict, reason, figures }
 }
 
 impl Report for Comparison {
@@ -147,25 +124,14 @@ impl Report for Comparison {
                 self.tolerance,
                 self.without_reference
             )),
-            Block::Table(Table {
-                columns,
-                rows: kinds.iter().map(row).collect(),
-            }),
+            Block::Table(Table { columns, rows: kinds.iter().map(row).collect() }),
         ];
-        let failed: Vec<Judged> = self
-            .sites
-            .iter()
-            .filter(|s| !s.passed)
-            .map(|s| differs(s, self.tolerance))
-            .collect();
+        let failed: Vec<Judged> = self.sites.iter().filter(|s| !s.passed).map(|s| differs(s, self.tolerance)).collect();
         let count = failed.len();
         if !failed.is_empty() {
             blocks.push(Block::Verdicts { verdicts: failed });
         }
-        blocks.push(Block::text(format!(
-            "{} passed, {count} failed.",
-            self.sites.len() - count
-        )));
+        blocks.push(Block::text(format!("{} passed, {count} failed.", self.sites.len() - count)));
         blocks
     }
 }

@@ -67,22 +67,14 @@ impl Way {
         let each = |rows: &dyn Fn(usize) -> Vec<Vec<u32>>| -> Result<Vec<Batch>> {
             let batch = |text| {
                 let tokens = Tokens::from_rows(&rows(text), Side::Right, 0)?;
-                Ok(Batch {
-                    steps: self.steps(texts[text].len()),
-                    tokens,
-                    texts: vec![text],
-                })
+                Ok(Batch { steps: self.steps(texts[text].len()), tokens, texts: vec![text] })
             };
             (0..texts.len()).map(batch).collect()
         };
         let all = |side| -> Result<Vec<Batch>> {
             let shortest = texts.iter().map(Vec::len).min().unwrap_or(0);
             let steps = self.steps(shortest);
-            Ok(vec![Batch {
-                tokens: padded(texts, side)?,
-                steps,
-                texts: (0..texts.len()).collect(),
-            }])
+            Ok(vec![Batch { tokens: padded(texts, side)?, steps, texts: (0..texts.len()).collect() }])
         };
         match self {
             Self::Alone | Self::Again | Self::Cached | Self::Differentiable => each(&alone),
@@ -93,11 +85,7 @@ impl Way {
     }
 
     fn steps(self, length: usize) -> usize {
-        if self.cached() {
-            STEPS.min(length.saturating_sub(1))
-        } else {
-            0
-        }
+        if self.cached() { STEPS.min(length.saturating_sub(1)) } else { 0 }
     }
 }
 
@@ -106,11 +94,7 @@ fn padded(texts: &[Vec<u32>], side: Side) -> Result<Tokens> {
     let tight = Tokens::from_rows(texts, side, 0)?;
     let widen = |row: &[u32]| {
         let extra = vec![0; EXTRA_PADDING];
-        if side == Side::Left {
-            [&extra, row].concat()
-        } else {
-            [row, &extra].concat()
-        }
+        if side == Side::Left { [&extra, row].concat() } else { [row, &extra].concat() }
     };
     let real: Vec<u32> = tight.real.iter().map(|real| u32::from(*real)).collect();
     let ids: Vec<Vec<u32>> = tight.ids.chunks(tight.pos).map(widen).collect();
@@ -168,12 +152,7 @@ impl Batch {
 
 /// First column and number of real tokens of each row.
 pub(super) fn spans(tokens: &Tokens) -> Vec<(usize, usize)> {
-    let span = |row: &[bool]| {
-        (
-            row.iter().position(|r| *r).unwrap_or(0),
-            row.iter().filter(|r| **r).count(),
-        )
-    };
+    let span = |row: &[bool]| (row.iter().position(|r| *r).unwrap_or(0), row.iter().filter(|r| **r).count());
     tokens.real.chunks(tokens.pos).map(span).collect()
 }
 
@@ -182,12 +161,8 @@ fn columns(tokens: &Tokens, start: usize, count: usize) -> Tokens {
     let pick = |row: usize| row * tokens.pos + start..row * tokens.pos + start + count;
     Tokens {
         pos: count,
-        ids: (0..tokens.rows)
-            .flat_map(|row| tokens.ids[pick(row)].to_vec())
-            .collect(),
-        real: (0..tokens.rows)
-            .flat_map(|row| tokens.real[pick(row)].to_vec())
-            .collect(),
+        ids: (0..tokens.rows).flat_map(|row| tokens.ids[pick(row)].to_vec()).collect(),
+        real: (0..tokens.rows).flat_map(|row| tokens.real[pick(row)].to_vec()).collect(),
         ..tokens.clone()
     }
 }
@@ -214,12 +189,7 @@ impl Seen {
 
 /// Runs the texts and records `group`.
 pub(super) fn observe(net: &Decoder, way: Way, texts: &[Vec<u32>], group: &Group) -> Result<Seen> {
-    let mut seen = Seen {
-        way,
-        sites: BTreeMap::new(),
-        output: Vec::new(),
-        problems: Vec::new(),
-    };
+    let mut seen = Seen { way, sites: BTreeMap::new(), output: Vec::new(), problems: Vec::new() };
     let table = net.sites();
     for batch in way.batches(texts)? {
         let mut pass = Pass::default();
@@ -231,21 +201,15 @@ pub(super) fn observe(net: &Decoder, way: Way, texts: &[Vec<u32>], group: &Group
             plan = plan.differentiable();
         }
         let logits = batch.forward(net, Some(&mut plan))?;
-        seen.output
-            .extend(batch.rows(&logits, &[Axis::Batch, Axis::Pos, Axis::Vocab])?);
+        seen.output.extend(batch.rows(&logits, &[Axis::Batch, Axis::Pos, Axis::Vocab])?);
         let records = plan.records(table)?;
         for site in group.sites.iter().map(|id| table.get(*id)) {
             let tensor = records.tensors.get(&site.name).map(|r| &r.tensor);
             match tensor.map(|tensor| (tensor, wrong_shape(tensor, site, &batch.tokens))) {
-                None => seen
-                    .problems
-                    .push((site.name.clone(), "it was not visited".to_string())),
+                None => seen.problems.push((site.name.clone(), "it was not visited".to_string())),
                 Some((_, Some(wrong))) => seen.problems.push((site.name.clone(), wrong)),
                 Some((tensor, None)) => {
-                    seen.sites
-                        .entry(site.name.clone())
-                        .or_default()
-                        .extend(batch.rows(tensor, &site.axes)?);
+                    seen.sites.entry(site.name.clone()).or_default().extend(batch.rows(tensor, &site.axes)?);
                 }
             }
         }
@@ -279,11 +243,7 @@ pub(super) struct Group {
 pub(super) fn groups(net: &Decoder, texts: &[Vec<u32>]) -> Result<Vec<Group>> {
     let longest = texts.iter().map(Vec::len).max().unwrap_or(0) + EXTRA_PADDING;
     let values = |site: &Site| {
-        let positions = site
-            .axes
-            .iter()
-            .filter(|a| matches!(a, Axis::Pos | Axis::Query | Axis::Key))
-            .count();
+        let positions = site.axes.iter().filter(|a| matches!(a, Axis::Pos | Axis::Query | Axis::Key)).count();
         site.width() * texts.len().max(2) * longest.pow(positions as u32)
     };
     let layers = net.facts().layers.len();
@@ -309,17 +269,10 @@ pub(super) fn groups(net: &Decoder, texts: &[Vec<u32>]) -> Result<Vec<Group>> {
                 sites.push(id);
             }
         }
-        groups.push(Group {
-            layers: range,
-            sites,
-            last,
-        });
+        groups.push(Group { layers: range, sites, last });
     }
     if groups.is_empty() {
-        return Err(Error::invalid(
-            "the network has no layers",
-            "examine a network with at least one block",
-        ));
+        return Err(Error::invalid("the network has no layers", "examine a network with at least one block"));
     }
     Ok(groups)
 }

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use candle_core::Tensor;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 pub(crate) use source::{Captured, align, by_position};
 pub use source::{Source, SourceOf};
@@ -43,11 +43,7 @@ pub struct Edit {
 impl Edit {
     /// An edit without parameters.
     pub fn new(site: Selector, op: impl Into<String>) -> Self {
-        Self {
-            site,
-            op: op.into(),
-            params: Map::new(),
-        }
+        Self { site, op: op.into(), params: Map::new() }
     }
 
     /// The same edit with one more parameter.
@@ -119,7 +115,7 @@ pub struct OpKind {
     /// One line for people.
     pub meaning: String,
     build: Arc<Build>,
-    schema: Option<Value>,
+    schema: Value,
 }
 
 impl OpKind {
@@ -129,6 +125,8 @@ impl OpKind {
         P: EditOp + JsonSchema + for<'de> Deserialize<'de> + 'static,
     {
         let owner = tag.to_string();
+        let schema = schemars::schema_for!(P).to_value();
+        let takes = parameters(&schema);
         Self {
             tag: tag.to_string(),
             meaning: meaning.to_string(),
@@ -136,14 +134,27 @@ impl OpKind {
                 let op: P = serde_json::from_value(Value::Object(params.clone())).map_err(|e| {
                     Error::invalid(
                         format!("the parameters of edit operation `{owner}` are wrong: {e}"),
-                        "see the edit schema for what it takes",
+                        format!("`{owner}` takes {takes}"),
                     )
                 })?;
                 Ok(Arc::new(op))
             }),
-            schema: Some(schemars::schema_for!(P).to_value()),
+            schema,
         }
     }
+}
+
+/// The parameters that a schema describes, for people.
+fn parameters(schema: &Value) -> String {
+    let required = schema.get("required").and_then(Value::as_array);
+    let is_required = |name: &String| required.is_some_and(|list| list.iter().any(|r| r == name));
+    let names = schema.get("properties").and_then(Value::as_object).map(|p| p.keys());
+    let shown = names.into_iter().flatten().map(|name| match is_required(name) {
+        true => format!("`{name}`"),
+        false => format!("`{name}` (optional)"),
+    });
+    let shown: Vec<String> = shown.collect();
+    if shown.is_empty() { "no parameters besides `site` and `op`".to_string() } else { shown.join(", ") }
 }
 
 /// The table from tag to operation.
@@ -183,11 +194,18 @@ impl Registry {
         F: Fn(&Tensor, &mut EditContext) -> Result<Tensor> + Send + Sync + 'static,
     {
         let op: Arc<dyn EditOp> = Arc::new(f);
+        let owner = tag.to_string();
         self.with(OpKind {
             tag: tag.to_string(),
             meaning: "a closure of the program that uses the library".to_string(),
-            build: Arc::new(move |_| Ok(op.clone())),
-            schema: None,
+            build: Arc::new(move |params| match params.keys().next() {
+                None => Ok(op.clone()),
+                Some(key) => Err(Error::invalid(
+                    format!("the edit operation `{owner}` is a closure and got the parameter `{key}`"),
+                    "a closure takes no parameters besides `site` and `op`",
+                )),
+            }),
+            schema: json!({ "type": "object", "additionalProperties": false }),
         })
     }
 
@@ -209,37 +227,50 @@ impl Registry {
                 format!("the operations are {}", known.join(", ")),
             ));
         };
-        (kind.build)(&edit.params)
+        (kind.build)(&edit.params).map_err(|e| match e {
+            Error::Invalid { what, hint } => Error::invalid(format!("the edit at `{}`: {what}", edit.site), hint),
+            other => other,
+        })
     }
 
-    /// JSON schema of an edit: one alternative per operation with parameters that are known ahead.
-    pub fn schema(&self) -> Value {
-        let site = schemars::schema_for!(Selector).to_value();
-        let alternatives: Vec<Value> = self.kinds.values().filter_map(|k| op_schema(k, &site)).collect();
-        serde_json::json!({ "title": "Edit", "oneOf": alternatives })
+    /// Replaces the open definition of [`Edit`] in a schema that uses it by one alternative per operation.
+    pub(crate) fn embed_into(&self, mut schema: Value) -> Value {
+        let mut shared = Map::new();
+        let alternatives: Vec<Value> = self.kinds.values().map(|k| op_schema(k, &mut shared)).collect();
+        let Some(root) = schema.as_object_mut() else {
+            return schema;
+        };
+        let defs = root.entry("$defs").or_insert_with(|| Value::Object(Map::new()));
+        if let Some(defs) = defs.as_object_mut() {
+            defs.extend(shared);
+            let edit = json!({ "description": "One change at one or more sites.", "oneOf": alternatives });
+            defs.insert("Edit".into(), edit);
+        }
+        schema
     }
 }
 
-/// The schema of one operation's edit: its parameters plus `site` and `op`.
-fn op_schema(kind: &OpKind, site: &Value) -> Option<Value> {
-    let mut schema = kind.schema.clone()?;
-    let object = schema.as_object_mut()?;
-    object.remove("$schema");
-    object.insert("title".into(), kind.tag.clone().into());
-    object.insert("description".into(), kind.meaning.clone().into());
-    let properties = object.entry("properties").or_insert_with(|| Value::Object(Map::new()));
-    if let Some(properties) = properties.as_object_mut() {
-        let mut site = site.clone();
-        if let Some(s) = site.as_object_mut() {
-            s.remove("$schema");
-        }
-        properties.insert("site".into(), site);
-        properties.insert("op".into(), serde_json::json!({ "const": kind.tag }));
+/// The schema of one operation's edit: its parameters plus `site` and `op`. What the parameters refer to goes into
+/// `shared`, for references count from the root of the whole schema.
+fn op_schema(kind: &OpKind, shared: &mut Map<String, Value>) -> Value {
+    let mut whole = kind.schema.as_object().cloned().unwrap_or_default();
+    whole.remove("$schema");
+    if let Some(Value::Object(defs)) = whole.remove("$defs") {
+        shared.extend(defs);
     }
-    let required = object.entry("required").or_insert_with(|| Value::Array(Vec::new()));
-    if let Some(required) = required.as_array_mut() {
-        required.push("site".into());
-        required.push("op".into());
+    let mut properties = Map::new();
+    properties.insert("site".into(), json!({ "$ref": "#/$defs/Selector" }));
+    properties.insert("op".into(), json!({ "const": kind.tag }));
+    if let Some(Value::Object(own)) = whole.remove("properties") {
+        properties.extend(own);
     }
-    Some(schema)
+    let mut required = vec![json!("site"), json!("op")];
+    if let Some(Value::Array(own)) = whole.remove("required") {
+        required.extend(own);
+    }
+    whole.insert("title".into(), kind.tag.clone().into());
+    whole.insert("description".into(), kind.meaning.clone().into());
+    whole.insert("properties".into(), properties.into());
+    whole.insert("required".into(), required.into());
+    Value::Object(whole)
 }

@@ -13,19 +13,13 @@ pub(super) fn kinds() -> Vec<OpKind> {
     vec![
         OpKind::of::<Zero>("zero", "x := 0"),
         OpKind::of::<Set>("set", "x := value, a constant"),
-        OpKind::of::<Replace>(
-            "replace",
-            "x := value: a stored record, an earlier pass, or an earlier site",
-        ),
+        OpKind::of::<Replace>("replace", "x := value: a stored record, an earlier pass, or an earlier site"),
         OpKind::of::<Add>("add", "x := x + coefficient * value"),
         OpKind::of::<Scale>("scale", "x := factor * x"),
         OpKind::of::<Clamp>("clamp", "x := min(max(x, lower), upper)"),
         OpKind::of::<Mean>("mean", "x := mean of a reference set, pooled or per position"),
         OpKind::of::<Resample>("resample", "x := the value of a random example of a reference set"),
-        OpKind::of::<ProjectOut>(
-            "project_out",
-            "x := x - (x . r) r + component * r, with r the direction normalised",
-        ),
+        OpKind::of::<ProjectOut>("project_out", "x := x - (x . r) r + component * r, with r the direction normalised"),
         OpKind::of::<Noise>("noise", "x := x + std * standard normal noise"),
     ]
 }
@@ -139,10 +133,7 @@ impl EditOp for Clamp {
         if let (Some(l), Some(u)) = (lower, upper)
             && l > u
         {
-            return Err(Error::invalid(
-                format!("clamp has its lower end {l} above its upper end {u}"),
-                "swap them",
-            ));
+            return Err(Error::invalid(format!("clamp has its lower end {l} above its upper end {u}"), "swap them"));
         }
         let mut y = x.clone();
         if let Some(lower) = lower {
@@ -222,9 +213,8 @@ impl EditOp for Resample {
         let set = reference(x, cx)?;
         let examples = set.dim(0)? as u64;
         let site = random::name(&cx.site.name);
-        let draws: Vec<u32> = (cx.call.documents.iter())
-            .map(|d| (random::key(cx.seed, &[site, *d]) % examples) as u32)
-            .collect();
+        let draws: Vec<u32> =
+            (cx.call.documents.iter()).map(|d| (random::key(cx.seed, &[site, *d]) % examples) as u32).collect();
         let rows = draws.len();
         let drawn = set.index_select(&Tensor::from_vec(draws, rows, set.device())?, 0)?; // [rows, positions, ...]
         let drawn = super::source::by_position(&drawn, x.rank(), cx.call, cx.scope)?;
@@ -288,11 +278,7 @@ impl EditOp for Noise {
         let (rows, pos) = (cx.call.rows, cx.call.pos);
         if !cx.site.by_position() {
             return Err(Error::invalid(
-                format!(
-                    "noise needs axes batch and pos, `{}` has shape {:?}",
-                    cx.site.name,
-                    x.dims()
-                ),
+                format!("noise needs axes batch and pos, `{}` has shape {:?}", cx.site.name, x.dims()),
                 "add noise at a site of the residual stream, a head's input or an MLP",
             ));
         }
@@ -316,12 +302,7 @@ fn spread(value: &Tensor, x: &Tensor, cx: &EditContext) -> Result<Tensor> {
     let value = value.to_dtype(x.dtype())?;
     value.broadcast_as(x.shape()).map_err(|_| {
         Error::invalid(
-            format!(
-                "an edit at `{}` needs a value that fits {:?}, got {:?}",
-                cx.site.name,
-                x.dims(),
-                value.dims()
-            ),
+            format!("an edit at `{}` needs a value that fits {:?}, got {:?}", cx.site.name, x.dims(), value.dims()),
             "give one number, one per selected coordinate, or a tensor of the site's shape",
         )
     })

@@ -12,7 +12,10 @@ use crate::{Error, Result};
 
 /// A value in an edit.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(untagged)]
+#[serde(
+    untagged,
+    expecting = "a value is a number, a list of numbers, or an object that names a `tensor`, or a `site` with or without a `pass`"
+)]
 pub enum Source {
     /// One number for every selected value.
     Number(f32),
@@ -67,10 +70,9 @@ impl SourceOf {
         match (&self.tensor, &self.site) {
             (Some(_), Some(_)) => Err(Error::invalid("an edit value names both a tensor and a site", hint)),
             (None, None) => Err(Error::invalid("an edit value names neither a tensor nor a site", hint)),
-            (Some(t), None) if self.pass.is_some() => Err(Error::invalid(
-                format!("the edit value `{t}` is a stored tensor, yet names a pass"),
-                hint,
-            )),
+            (Some(t), None) if self.pass.is_some() => {
+                Err(Error::invalid(format!("the edit value `{t}` is a stored tensor, yet names a pass"), hint))
+            }
             _ => Ok(()),
         }
     }
@@ -85,6 +87,22 @@ pub(crate) struct Captured {
 }
 
 impl Source {
+    /// Checks what can be checked without a tensor.
+    pub(crate) fn check(&self) -> Result<()> {
+        let numbers = match self {
+            Self::Number(x) => std::slice::from_ref(x),
+            Self::List(xs) => xs.as_slice(),
+            Self::Of(of) => return of.check(),
+        };
+        if numbers.is_empty() || numbers.iter().any(|x| !x.is_finite()) {
+            return Err(Error::invalid(
+                "an edit value is an empty list, or holds a number beyond the range of f32",
+                "give finite numbers",
+            ));
+        }
+        Ok(())
+    }
+
     /// A constant as a tensor that broadcasts to the input.
     pub(crate) fn constant(&self, device: &Device) -> Option<Result<Tensor>> {
         match self {
@@ -99,11 +117,7 @@ impl Source {
 ///
 /// Columns outside `scope` (and padding) take any value; a position inside it that the source lacks is an error.
 pub(crate) fn align(of: &SourceOf, from: &Captured, call: &Context, scope: Option<&[bool]>) -> Result<Tensor> {
-    let value = if of.detach {
-        from.tensor.detach()
-    } else {
-        from.tensor.clone()
-    };
+    let value = if of.detach { from.tensor.detach() } else { from.tensor.clone() };
     if of.rows.is_none() && of.positions.is_none() && from.call.same_layout(call) {
         return Ok(value);
     }

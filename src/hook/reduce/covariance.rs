@@ -38,22 +38,13 @@ pub struct Covariance {
 
 /// First row and number of numbers of each strip.
 fn layout(width: usize) -> impl Iterator<Item = (usize, usize)> {
-    (0..width)
-        .step_by(STRIP)
-        .map(move |first| (first, STRIP.min(width - first) * (width - first)))
+    (0..width).step_by(STRIP).map(move |first| (first, STRIP.min(width - first) * (width - first)))
 }
 
 impl Covariance {
     pub(super) fn new(spec: CovarianceSpec, width: usize) -> Self {
         let strips = layout(width).map(|(_, len)| vec![0.0; len]).collect();
-        Self {
-            spec,
-            width,
-            count: 0,
-            non_finite: 0,
-            mean: vec![0.0; width],
-            strips,
-        }
+        Self { spec, width, count: 0, non_finite: 0, mean: vec![0.0; width], strips }
     }
 
     /// Strips, one block of positions, and one product with its copy.
@@ -74,15 +65,9 @@ impl Covariance {
         let expected: u128 = layout(width).map(|(_, len)| len as u128).sum();
         if sum.len() as u128 != expected {
             let got = sum.len();
-            return Err(damaged(format!(
-                "the array `sum` holds {got} numbers, expected {expected}"
-            )));
+            return Err(damaged(format!("the array `sum` holds {got} numbers, expected {expected}")));
         }
-        if mean
-            .iter()
-            .chain(&sum)
-            .any(|x| !x.is_finite() || (count == 0 && *x != 0.0))
-        {
+        if mean.iter().chain(&sum).any(|x| !x.is_finite() || (count == 0 && *x != 0.0)) {
             return Err(damaged("a sum of products is not finite or comes from nowhere"));
         }
         let mut rest = sum.as_slice();
@@ -92,14 +77,7 @@ impl Covariance {
             strip.to_vec()
         });
         let strips: Vec<Vec<f64>> = strips.collect();
-        let made = Self {
-            spec,
-            width,
-            count,
-            non_finite,
-            mean,
-            strips,
-        };
+        let made = Self { spec, width, count, non_finite, mean, strips };
         if (0..width).any(|u| made.sum(u, u) < 0.0) {
             return Err(damaged("a sum of squares is negative"));
         }
@@ -187,9 +165,7 @@ impl Reduce for Covariance {
     fn observe(&mut self, kept: &Kept) -> Result<()> {
         for positions in kept.at.chunks(DEPTH) {
             let vectors = positions.iter().map(|&at| kept.vector(at));
-            let finite: Vec<&[f32]> = vectors
-                .filter(|v| v.iter().fold(true, |all, x| all & x.is_finite()))
-                .collect();
+            let finite: Vec<&[f32]> = vectors.filter(|v| v.iter().fold(true, |all, x| all & x.is_finite())).collect();
             self.non_finite += (positions.len() - finite.len()) as u64;
             if finite.is_empty() {
                 continue;
@@ -225,11 +201,7 @@ impl Reduce for Covariance {
             strip.iter_mut().zip(more).for_each(|(s, x)| *s += x);
         }
         let shift = self.join_mean(&other.mean, other.count);
-        if self.spec.centered {
-            self.add_products(shift)
-        } else {
-            Ok(())
-        }
+        if self.spec.centered { self.add_products(shift) } else { Ok(()) }
     }
 
     fn arrays(&self) -> Arrays {

@@ -20,12 +20,7 @@ pub struct Firing {
 
 impl Firing {
     pub(super) fn new(spec: FiringSpec, width: usize) -> Self {
-        Self {
-            spec,
-            seen: 0,
-            fired: vec![0; width],
-            non_finite: vec![0; width],
-        }
+        Self { spec, seen: 0, fired: vec![0; width], non_finite: vec![0; width] }
     }
 
     pub(super) fn bytes(width: usize) -> u128 {
@@ -39,12 +34,7 @@ impl Firing {
         if fired.iter().zip(&non_finite).any(|(f, n)| f + n > seen) {
             return Err(damaged("a unit fired more often than it was seen"));
         }
-        Ok(Self {
-            spec,
-            seen,
-            fired,
-            non_finite,
-        })
+        Ok(Self { spec, seen, fired, non_finite })
     }
 
     /// Positions counted.

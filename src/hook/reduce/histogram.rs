@@ -60,11 +60,7 @@ impl Bins {
     fn new(spec: &HistogramSpec) -> Self {
         let [first, last] = spec.octaves;
         let bits = spec.divisions.trailing_zeros();
-        Self {
-            shift: 23 - bits,
-            base: ((first + 127) as u32) << bits,
-            span: ((last - first) as u32) << bits,
-        }
+        Self { shift: 23 - bits, base: ((first + 127) as u32) << bits, span: ((last - first) as u32) << bits }
     }
 
     fn len(self) -> usize {
@@ -108,13 +104,7 @@ impl Histogram {
     pub(super) fn new(spec: HistogramSpec, width: usize) -> Self {
         let bins = Bins::new(&spec).len();
         let range = vec![[f32::INFINITY, f32::NEG_INFINITY]; width];
-        Self {
-            spec,
-            bins,
-            counts: vec![0; width * bins],
-            range,
-            non_finite: vec![0; width],
-        }
+        Self { spec, bins, counts: vec![0; width * bins], range, non_finite: vec![0; width] }
     }
 
     pub(super) fn bytes(spec: &HistogramSpec, width: usize) -> u128 {
@@ -143,13 +133,7 @@ impl Histogram {
                 return Err(damaged(format!("the bins of unit {u} contradict its range")));
             }
         }
-        Ok(Self {
-            spec,
-            bins,
-            counts,
-            range,
-            non_finite,
-        })
+        Ok(Self { spec, bins, counts, range, non_finite })
     }
 
     /// Bins per unit.
@@ -191,18 +175,10 @@ impl Histogram {
         let total = self.count(unit);
         let rank = ((q * total as f64).ceil() as u64).clamp(1, total);
         if rank == 1 {
-            return Some(Quantile {
-                value: min,
-                low: min,
-                high: min,
-            });
+            return Some(Quantile { value: min, low: min, high: min });
         }
         if rank == total {
-            return Some(Quantile {
-                value: max,
-                low: max,
-                high: max,
-            });
+            return Some(Quantile { value: max, low: max, high: max });
         }
         let mut below = 0;
         let bin = self.counts(unit).iter().position(|n| {
@@ -211,11 +187,7 @@ impl Histogram {
         })?;
         let [low, high] = Bins::new(&self.spec).ends(bin);
         let (low, high) = (low.max(min), high.min(max));
-        Some(Quantile {
-            value: low + (high - low) / 2.0,
-            low,
-            high,
-        })
+        Some(Quantile { value: low + (high - low) / 2.0, low, high })
     }
 }
 
@@ -231,30 +203,22 @@ impl Reduce for Histogram {
     fn observe(&mut self, kept: &Kept) -> Result<()> {
         let (bins, arithmetic) = (self.bins, Bins::new(&self.spec));
         let counts = self.counts.par_chunks_mut(TASK * bins);
-        let rest = self
-            .range
-            .par_chunks_mut(TASK)
-            .zip(self.non_finite.par_chunks_mut(TASK));
-        counts
-            .zip(rest)
-            .enumerate()
-            .for_each(|(task, (counts, (range, non_finite)))| {
-                for &at in &kept.at {
-                    let values = kept.units(at, task * TASK, range.len());
-                    let units = counts
-                        .chunks_exact_mut(bins)
-                        .zip(range.iter_mut().zip(non_finite.iter_mut()));
-                    for ((counts, ([min, max], non_finite)), &x) in units.zip(values) {
-                        if x.is_finite() {
-                            counts[arithmetic.of(x)] += 1;
-                            *min = if x < *min { x } else { *min };
-                            *max = if x > *max { x } else { *max };
-                        } else {
-                            *non_finite += 1;
-                        }
+        let rest = self.range.par_chunks_mut(TASK).zip(self.non_finite.par_chunks_mut(TASK));
+        counts.zip(rest).enumerate().for_each(|(task, (counts, (range, non_finite)))| {
+            for &at in &kept.at {
+                let values = kept.units(at, task * TASK, range.len());
+                let units = counts.chunks_exact_mut(bins).zip(range.iter_mut().zip(non_finite.iter_mut()));
+                for ((counts, ([min, max], non_finite)), &x) in units.zip(values) {
+                    if x.is_finite() {
+                        counts[arithmetic.of(x)] += 1;
+                        *min = if x < *min { x } else { *min };
+                        *max = if x > *max { x } else { *max };
+                    } else {
+                        *non_finite += 1;
                     }
                 }
-            });
+            }
+        });
         Ok(())
     }
 

@@ -59,13 +59,7 @@ struct Sums {
     max: f32,
 }
 
-const EMPTY: Sums = Sums {
-    count: 0,
-    non_finite: 0,
-    m: [0.0; 4],
-    min: f32::INFINITY,
-    max: f32::NEG_INFINITY,
-};
+const EMPTY: Sums = Sums { count: 0, non_finite: 0, m: [0.0; 4], min: f32::INFINITY, max: f32::NEG_INFINITY };
 
 impl Sums {
     /// Joins the sums of further values (the pairwise formulas of the module header).
@@ -75,10 +69,7 @@ impl Sums {
             return;
         }
         if self.count == 0 {
-            *self = Sums {
-                non_finite: self.non_finite,
-                ..*other
-            };
+            *self = Sums { non_finite: self.non_finite, ..*other };
             return;
         }
         let (a, b) = (self.count as f64, other.count as f64);
@@ -103,9 +94,7 @@ impl Sums {
 
 impl Moments {
     pub(super) fn new(width: usize) -> Self {
-        Self {
-            units: vec![EMPTY; width],
-        }
+        Self { units: vec![EMPTY; width] }
     }
 
     pub(super) fn bytes(width: usize) -> u128 {
@@ -161,10 +150,7 @@ impl Moments {
 
     /// Mean of every unit, `[width]`; NaN without finite values.
     pub fn means(&self) -> Vec<f64> {
-        self.units
-            .iter()
-            .map(|s| if s.count > 0 { s.m[0] } else { f64::NAN })
-            .collect()
+        self.units.iter().map(|s| if s.count > 0 { s.m[0] } else { f64::NAN }).collect()
     }
 
     /// Infinite and NaN values of every unit, `[width]`.
@@ -243,11 +229,7 @@ impl Reduce for Moments {
         arrays.put("count", &[width], self.units.iter().map(|s| s.count).collect());
         arrays.put("non_finite", &[width], self.non_finite());
         arrays.put("moments", &[width, 4], self.units.iter().flat_map(|s| s.m).collect());
-        arrays.put(
-            "range",
-            &[width, 2],
-            self.units.iter().flat_map(|s| [s.min, s.max]).collect(),
-        );
+        arrays.put("range", &[width, 2], self.units.iter().flat_map(|s| [s.min, s.max]).collect());
         arrays
     }
 }

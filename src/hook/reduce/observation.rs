@@ -47,10 +47,7 @@ impl<'a> Kept<'a> {
     /// Checks that the slices agree with each other and with a reducer of `width` units.
     pub fn new(seen: &'a Observation<'a>, width: usize) -> Result<Self> {
         if seen.width != width {
-            return Err(defect(format!(
-                "an observation has width {}, its reducer {width}",
-                seen.width
-            )));
+            return Err(defect(format!("an observation has width {}, its reducer {width}", seen.width)));
         }
         let slots = seen.rows.saturating_mul(seen.pos);
         let lengths = [

@@ -41,13 +41,7 @@ pub struct Sampled<'a> {
 
 impl Sample {
     pub(super) fn new(spec: SampleSpec, width: usize) -> Self {
-        Self {
-            spec,
-            width,
-            seen: 0,
-            non_finite: 0,
-            kept: BTreeMap::new(),
-        }
+        Self { spec, width, seen: 0, non_finite: 0, kept: BTreeMap::new() }
     }
 
     pub(super) fn bytes(spec: &SampleSpec, width: usize) -> u128 {
@@ -62,13 +56,7 @@ impl Sample {
         let positions: Vec<u32> = arrays.take("positions", &[Some(n)])?;
         let tokens: Vec<u32> = arrays.take("tokens", &[Some(n)])?;
         let values: Vec<f32> = arrays.take("values", &[Some(n), Some(width)])?;
-        let mut sample = Self {
-            spec,
-            width,
-            seen,
-            non_finite,
-            kept: BTreeMap::new(),
-        };
+        let mut sample = Self { spec, width, seen, non_finite, kept: BTreeMap::new() };
         for (i, vector) in values.chunks(width).enumerate() {
             let key = sample.key(documents[i], positions[i]);
             if sample.kept.last_key_value().is_some_and(|(last, _)| *last >= key) {
@@ -80,9 +68,7 @@ impl Sample {
             sample.kept.insert(key, (tokens[i], vector.into()));
         }
         if n > sample.spec.k || n as u64 > seen {
-            return Err(damaged(format!(
-                "a sample holds {n} vectors, more than were asked for or seen"
-            )));
+            return Err(damaged(format!("a sample holds {n} vectors, more than were asked for or seen")));
         }
         Ok(sample)
     }
@@ -126,14 +112,12 @@ impl Sample {
 
     /// The vectors, in the (random, fixed) order of their hashes.
     pub fn iter(&self) -> impl Iterator<Item = Sampled<'_>> {
-        self.kept
-            .iter()
-            .map(|((_, document, position), (token, values))| Sampled {
-                document: *document,
-                position: *position,
-                token: *token,
-                values,
-            })
+        self.kept.iter().map(|((_, document, position), (token, values))| Sampled {
+            document: *document,
+            position: *position,
+            token: *token,
+            values,
+        })
     }
 }
 
@@ -180,11 +164,7 @@ impl Reduce for Sample {
         arrays.put("documents", &[n], self.iter().map(|s| s.document).collect());
         arrays.put("positions", &[n], self.iter().map(|s| s.position).collect());
         arrays.put("tokens", &[n], self.iter().map(|s| s.token).collect());
-        arrays.put(
-            "values",
-            &[n, self.width],
-            self.iter().flat_map(|s| s.values).copied().collect(),
-        );
+        arrays.put("values", &[n, self.width], self.iter().flat_map(|s| s.values).copied().collect());
         arrays
     }
 }

@@ -64,12 +64,7 @@ pub struct TopSpec {
 
 impl Default for TopSpec {
     fn default() -> Self {
-        Self {
-            k: 20,
-            bottom: true,
-            context: [16, 8],
-            one_per_document: true,
-        }
+        Self { k: 20, bottom: true, context: [16, 8], one_per_document: true }
     }
 }
 
@@ -86,10 +81,7 @@ pub struct HistogramSpec {
 
 impl Default for HistogramSpec {
     fn default() -> Self {
-        Self {
-            octaves: [-14, 8],
-            divisions: 8,
-        }
+        Self { octaves: [-14, 8], divisions: 8 }
     }
 }
 
@@ -180,11 +172,9 @@ impl ReducerSpec {
         }
         match self {
             Self::Moments {} | Self::Covariance(_) => Ok(()),
-            Self::Firing(spec) if !spec.threshold.is_finite() => Err(self.refuse(
-                "a threshold that is not finite",
-                "a number",
-                "give a finite `threshold`",
-            )),
+            Self::Firing(spec) if !spec.threshold.is_finite() => {
+                Err(self.refuse("a threshold that is not finite", "a number", "give a finite `threshold`"))
+            }
             Self::Firing(_) => Ok(()),
             Self::Top(spec) if !(1..=1000).contains(&spec.k) => {
                 Err(self.refuse(&format!("k = {}", spec.k), "1 to 1000", "change `k`"))
@@ -212,10 +202,7 @@ impl ReducerSpec {
     }
 
     fn refuse(&self, got: &str, expected: &str, hint: &str) -> Error {
-        Error::invalid(
-            format!("a `{}` reducer got {got}, expected {expected}", self.kind()),
-            hint,
-        )
+        Error::invalid(format!("a `{}` reducer got {got}, expected {expected}", self.kind()), hint)
     }
 
     /// The value of `kind` in JSON.

@@ -44,11 +44,7 @@ pub struct Header {
 
 impl Header {
     pub(super) fn new(spec: ReducerSpec, width: usize) -> Self {
-        Self {
-            version: VERSION,
-            spec,
-            width,
-        }
+        Self { version: VERSION, spec, width }
     }
 
     /// Refuses other versions and impossible parameters.
@@ -158,15 +154,10 @@ impl Array {
             Dtype::U32 => Data::U32(read(bytes, u32::from_le_bytes)),
             Dtype::U64 => Data::U64(read(bytes, u64::from_le_bytes)),
             other => {
-                return Err(damaged(format!(
-                    "an array has type {other:?}, expected F32, F64, U32 or U64"
-                )));
+                return Err(damaged(format!("an array has type {other:?}, expected F32, F64, U32 or U64")));
             }
         };
-        Ok(Self {
-            shape: view.shape().to_vec(),
-            data,
-        })
+        Ok(Self { shape: view.shape().to_vec(), data })
     }
 }
 
@@ -191,13 +182,8 @@ impl State {
         let header = metadata.metadata().as_ref().and_then(|m| m.get(METADATA));
         let header = header.ok_or_else(|| damaged(format!("there is no `{METADATA}` in the metadata")))?;
         let header = serde_json::from_str(header).map_err(|e| damaged(format!("`{METADATA}`: {e}")))?;
-        let arrays = file
-            .iter()
-            .map(|(name, view)| Ok((name.to_string(), Array::from_view(&view)?)));
-        Ok(Self {
-            header,
-            arrays: arrays.collect::<Result<_>>()?,
-        })
+        let arrays = file.iter().map(|(name, view)| Ok((name.to_string(), Array::from_view(&view)?)));
+        Ok(Self { header, arrays: arrays.collect::<Result<_>>()? })
     }
 }
 
@@ -220,40 +206,22 @@ impl Arrays {
     /// Adds an array.
     pub fn put<T: Number>(&mut self, name: &str, shape: &[usize], values: Vec<T>) {
         let shape = shape.to_vec();
-        self.0.insert(
-            name.to_string(),
-            Array {
-                shape,
-                data: T::wrap(values),
-            },
-        );
+        self.0.insert(name.to_string(), Array { shape, data: T::wrap(values) });
     }
 
     /// Removes and returns an array of this type and shape; `None` in `shape` leaves a size free.
     pub fn take<T: Number>(&mut self, name: &str, shape: &[Option<usize>]) -> Result<Vec<T>> {
-        let array = self
-            .0
-            .remove(name)
-            .ok_or_else(|| damaged(format!("the array `{name}` is missing")))?;
+        let array = self.0.remove(name).ok_or_else(|| damaged(format!("the array `{name}` is missing")))?;
         let fits = array.shape.len() == shape.len()
-            && array
-                .shape
-                .iter()
-                .zip(shape)
-                .all(|(got, want)| want.is_none_or(|n| n == *got));
+            && array.shape.iter().zip(shape).all(|(got, want)| want.is_none_or(|n| n == *got));
         if !fits {
             let got = &array.shape;
-            return Err(damaged(format!(
-                "the array `{name}` has shape {got:?}, expected {shape:?}"
-            )));
+            return Err(damaged(format!("the array `{name}` has shape {got:?}, expected {shape:?}")));
         }
         let size = array.shape.iter().try_fold(1usize, |n, d| n.checked_mul(*d));
         match T::unwrap_data(array.data) {
             Some(values) if size == Some(values.len()) => Ok(values),
-            Some(values) => Err(damaged(format!(
-                "the array `{name}` holds {} numbers, not its shape's",
-                values.len()
-            ))),
+            Some(values) => Err(damaged(format!("the array `{name}` holds {} numbers, not its shape's", values.len()))),
             None => Err(damaged(format!("the array `{name}` has the wrong number type"))),
         }
     }

@@ -54,14 +54,7 @@ impl Top {
     pub(super) fn new(spec: TopSpec, width: usize) -> Self {
         let bottom = Side::new(-1.0, &spec, if spec.bottom { width } else { 0 });
         let top = Side::new(1.0, &spec, width);
-        Self {
-            spec,
-            width,
-            seen: 0,
-            non_finite: vec![0; width],
-            top,
-            bottom,
-        }
+        Self { spec, width, seen: 0, non_finite: vec![0; width], top, bottom }
     }
 
     pub(super) fn bytes(spec: &TopSpec, width: usize) -> u128 {
@@ -96,11 +89,7 @@ impl Top {
         if non_finite.iter().any(|n| *n > seen) {
             return Err(damaged("more values are not finite than were seen"));
         }
-        let mut made = Self {
-            non_finite,
-            seen,
-            ..Self::new(spec.clone(), 0)
-        };
+        let mut made = Self { non_finite, seen, ..Self::new(spec.clone(), 0) };
         made.width = width;
         made.top = list::load(Side::new(1.0, &spec, 0), "top", width, &spec, arrays)?;
         if spec.bottom {

@@ -118,10 +118,7 @@ impl IndexList {
                 "numbers count from 0, negative ones from the end; a range stops before its end",
             )
         };
-        self.0
-            .iter()
-            .map(|item| inside(item).ok_or_else(|| bad(item)))
-            .collect()
+        self.0.iter().map(|item| inside(item).ok_or_else(|| bad(item))).collect()
     }
 
     /// A list in text form for sorted unique indices: runs of three and more become ranges.

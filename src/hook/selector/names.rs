@@ -26,11 +26,7 @@ pub(super) fn expand(pattern: &Pattern) -> Option<Pattern> {
     let tokens = match layer {
         None => vec![Token::Text(rest)],
         Some(Token::Text(digits)) => vec![Token::Text(format!("blocks.{digits}.{rest}"))],
-        Some(braced) => vec![
-            Token::Text("blocks.".to_string()),
-            braced,
-            Token::Text(format!(".{rest}")),
-        ],
+        Some(braced) => vec![Token::Text("blocks.".to_string()), braced, Token::Text(format!(".{rest}"))],
     };
     Some(Pattern(tokens))
 }
@@ -71,9 +67,5 @@ fn transformer_lens(name: &str, in_block: bool, module: &str) -> Option<String> 
         (_, "b" | "block" | "blocks") => "",
         (_, other) => other,
     };
-    Some(if module.is_empty() {
-        format!("hook_{name}")
-    } else {
-        format!("{module}.hook_{name}")
-    })
+    Some(if module.is_empty() { format!("hook_{name}") } else { format!("{module}.hook_{name}") })
 }

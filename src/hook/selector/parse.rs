@@ -20,10 +20,7 @@ pub(super) fn selector(text: &str) -> Result<Selector> {
         let at = r.at;
         let axis = r.axis()?;
         if indices.iter().any(|(a, _)| *a == axis) {
-            return Err(r.wrong(
-                at,
-                format!("the axis `{}` is given twice; join the two lists", axis.name()),
-            ));
+            return Err(r.wrong(at, format!("the axis `{}` is given twice; join the two lists", axis.name())));
         }
         r.need("=")?;
         let list = r.list()?;
@@ -35,11 +32,7 @@ pub(super) fn selector(text: &str) -> Result<Selector> {
     while r.eat("@") {
         r.scope(&mut scopes)?;
     }
-    let ends = if scopes == Scopes::default() {
-        "`[`, `@` or the end"
-    } else {
-        "`@` or the end"
-    };
+    let ends = if scopes == Scopes::default() { "`[`, `@` or the end" } else { "`@` or the end" };
     r.end(ends)?;
     let selector = Selector {
         pattern,
@@ -47,10 +40,7 @@ pub(super) fn selector(text: &str) -> Result<Selector> {
         positions: scopes.positions.unwrap_or_default(),
         phase: scopes.phase.unwrap_or_default(),
         raw: scopes.raw.is_some(),
-        times: Times {
-            steps: scopes.steps,
-            every: scopes.every,
-        },
+        times: Times { steps: scopes.steps, every: scopes.every },
         rows: scopes.rows,
     };
     r.short_enough(&selector)?;
@@ -139,11 +129,7 @@ impl<'a> Reader<'a> {
     }
 
     fn wrong(&self, at: usize, what: impl Into<String>) -> Error {
-        Error::Syntax {
-            text: self.text.to_string(),
-            at: self.text[..at].chars().count(),
-            what: what.into(),
-        }
+        Error::Syntax { text: self.text.to_string(), at: self.text[..at].chars().count(), what: what.into() }
     }
 
     fn expected(&self, what: &str) -> Error {
@@ -155,19 +141,11 @@ impl<'a> Reader<'a> {
     }
 
     fn need(&mut self, what: &str) -> Result<()> {
-        if self.eat(what) {
-            Ok(())
-        } else {
-            Err(self.expected(&format!("`{what}`")))
-        }
+        if self.eat(what) { Ok(()) } else { Err(self.expected(&format!("`{what}`"))) }
     }
 
     fn end(&self, what: &str) -> Result<()> {
-        if self.rest().is_empty() {
-            Ok(())
-        } else {
-            Err(self.expected(what))
-        }
+        if self.rest().is_empty() { Ok(()) } else { Err(self.expected(what)) }
     }
 
     fn pattern(&mut self) -> Result<Pattern> {
@@ -249,9 +227,7 @@ impl<'a> Reader<'a> {
         let at = self.at;
         let start = self.number()?;
         if !self.eat("..") {
-            return start
-                .map(IndexItem::One)
-                .ok_or_else(|| self.expected("a number or a range"));
+            return start.map(IndexItem::One).ok_or_else(|| self.expected("a number or a range"));
         }
         let closed = self.eat("=");
         let end_at = self.at;
@@ -264,11 +240,7 @@ impl<'a> Reader<'a> {
         }
         let start = start.unwrap_or(0);
         // `..=-1` reaches the last index, which has no half-open spelling but the open one.
-        let end = if closed {
-            end.map(|e| e + 1).filter(|e| *e != 0)
-        } else {
-            end
-        };
+        let end = if closed { end.map(|e| e + 1).filter(|e| *e != 0) } else { end };
         match end {
             Some(end) if (start < 0) == (end < 0) && end <= start || end == 0 => {
                 Err(self.wrong(at, "expected a range that names something, found an empty one"))
@@ -284,11 +256,7 @@ impl<'a> Reader<'a> {
         if digits.is_empty() {
             return if minus { Err(self.expected("a digit")) } else { Ok(None) };
         }
-        let value: Option<i64> = if digits.len() <= MAX_DIGITS {
-            digits.parse().ok()
-        } else {
-            None
-        };
+        let value: Option<i64> = if digits.len() <= MAX_DIGITS { digits.parse().ok() } else { None };
         match value {
             None => Err(self.wrong(at, format!("expected a number of at most {MAX_DIGITS} digits"))),
             Some(0) if minus => Err(self.wrong(at, "expected a number, found `-0`; the last index is `-1`")),
@@ -306,9 +274,7 @@ impl<'a> Reader<'a> {
             Some(Axis::Time) => "time is a scope: write `@t=0..500`",
             Some(axis) => return Ok(axis),
             None => {
-                let names = Axis::ALL
-                    .iter()
-                    .filter(|a| !matches!(a, Axis::Batch | Axis::Pos | Axis::Time));
+                let names = Axis::ALL.iter().filter(|a| !matches!(a, Axis::Batch | Axis::Pos | Axis::Time));
                 let names: Vec<&str> = names.map(|a| a.name()).collect();
                 let what = format!("expected an axis ({}), found `{name}`", names.join(", "));
                 return Err(self.wrong(at, what));
@@ -342,28 +308,17 @@ impl<'a> Reader<'a> {
             "every" => {
                 self.need("=")?;
                 let at = self.at;
-                let every = self
-                    .number()?
-                    .and_then(|n| usize::try_from(n).ok())
-                    .and_then(NonZeroUsize::new);
+                let every = self.number()?.and_then(|n| usize::try_from(n).ok()).and_then(NonZeroUsize::new);
                 let every = every.ok_or_else(|| self.wrong(at, "expected a number of steps, at least 1"))?;
                 scopes.every.replace(every).is_none()
             }
             _ => {
                 let what = "expected positions (`last`, `all`, `3`, `0..5`, `-1`), `prompt`, `generated`, `raw`, \
                             `t=`, `every=` or `rows=`";
-                let found = if word.is_empty() {
-                    String::new()
-                } else {
-                    format!(", found `{word}`")
-                };
+                let found = if word.is_empty() { String::new() } else { format!(", found `{word}`") };
                 return Err(self.wrong(at, format!("{what}{found}")));
             }
         };
-        if fresh {
-            Ok(())
-        } else {
-            Err(self.wrong(at, "a scope of this kind is given already"))
-        }
+        if fresh { Ok(()) } else { Err(self.wrong(at, "a scope of this kind is given already")) }
     }
 }

@@ -36,11 +36,7 @@ impl Selector {
         let mut sites = Vec::new();
         for id in select(&self.pattern, table)? {
             let site = table.get(id);
-            sites.push(SelectedSite {
-                site: id,
-                name: site.name.clone(),
-                indices: self.indices_at(site)?,
-            });
+            sites.push(SelectedSite { site: id, name: site.name.clone(), indices: self.indices_at(site)? });
         }
         Ok(Selection { sites })
     }
@@ -95,9 +91,7 @@ fn matching<'a>(pattern: &Pattern, names: impl Iterator<Item = (&'a str, SiteId)
     let mut places = Places::default();
     names.iter().for_each(|(name, _)| places.add(name));
     let mut reach = HashMap::new();
-    let hits = names
-        .iter()
-        .filter(|(name, _)| pattern.matches(name, &places, &mut reach));
+    let hits = names.iter().filter(|(name, _)| pattern.matches(name, &places, &mut reach));
     let found: BTreeSet<SiteId> = hits.map(|(_, id)| *id).collect();
     for (t, token) in pattern.0.iter().enumerate() {
         if let (Token::Numbers(list), Some(count)) = (token, reach.get(&t)) {
@@ -116,10 +110,9 @@ fn outside(pattern: &Pattern, list: &IndexList, error: Error) -> Error {
 
 fn at_site(site: &Site, axis: Axis, error: Error) -> Error {
     match error {
-        Error::Invalid { what, hint } => Error::invalid(
-            format!("at `{}` [{}], axis `{}`: {what}", site.name, shape(site), axis.name()),
-            hint,
-        ),
+        Error::Invalid { what, hint } => {
+            Error::invalid(format!("at `{}` [{}], axis `{}`: {what}", site.name, shape(site), axis.name()), hint)
+        }
         other => other,
     }
 }
@@ -134,10 +127,7 @@ fn no_axis(site: &Site, axis: Axis) -> Error {
         Axis::KvHead if site.dim(Axis::Head).is_some() => {
             Error::invalid(what, "this site has one entry per query head: use `[head=...]`")
         }
-        _ => Error::invalid(
-            what,
-            "narrow the name to sites with that axis, or select on another one",
-        ),
+        _ => Error::invalid(what, "narrow the name to sites with that axis, or select on another one"),
     }
 }
 
@@ -164,11 +154,7 @@ impl Selection {
             names.push("...");
         }
         Err(Error::invalid(
-            format!(
-                "the number of matching sites should be {n} but is {}: {}",
-                self.sites.len(),
-                names.join(", ")
-            ),
+            format!("the number of matching sites should be {n} but is {}: {}", self.sites.len(), names.join(", ")),
             "make the selector narrower or wider",
         ))
     }

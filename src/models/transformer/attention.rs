@@ -72,10 +72,7 @@ impl HeadNorm {
             let out = norm.affine(&normalized.flatten_from(2)?)?;
             return tap.at(site.out, out.reshape(shape)?);
         }
-        let want = Want {
-            scale: tap.wants(site.scale),
-            normalized: tap.wants(site.normalized),
-        };
+        let want = Want { scale: tap.wants(site.scale), normalized: tap.wants(site.normalized) };
         let parts = norm.fused(&joined, want)?;
         if let Some(scale) = parts.scale {
             tap.at(site.scale, scale)?;
@@ -88,7 +85,14 @@ impl HeadNorm {
 }
 
 impl Attention {
-    pub fn load(loader: &Loader, facts: &Facts, names: &Names, block: &str, table: &SiteTable, l: usize) -> Result<Self> {
+    pub fn load(
+        loader: &Loader,
+        facts: &Facts,
+        names: &Names,
+        block: &str,
+        table: &SiteTable,
+        l: usize,
+    ) -> Result<Self> {
         let (h, kv, d) = (facts.n_heads, facts.n_kv_heads, facts.d_head);
         let prefix = format!("{block}.{}", names.attn);
         let site = |part: &str| find(table, &format!("blocks.{l}.{part}"));
@@ -235,11 +239,7 @@ impl Attention {
     fn attend(&self, q: &Tensor, k: &Tensor, v: &Tensor, call: &Call, tap: &mut Tap) -> Result<Tensor> {
         let form = tap.form();
         let raw = scores(q, k, self.layer.scale, form)?; // [b, h, t, keys]
-        let rule = ScoreRule {
-            cap: self.facts.softcap,
-            bias: call.alibi.as_ref(),
-            mask: call.mask(self.layer.window),
-        };
+        let rule = ScoreRule { cap: self.facts.softcap, bias: call.alibi.as_ref(), mask: call.mask(self.layer.window) };
         let (see_scores, see_pattern) = (tap.wants(self.site.scores), tap.wants(self.site.pattern));
         let weights = if tap.opens(self.site.scores) {
             let scores = tap.at(self.site.scores, rule.apply(&raw, form)?)?;

@@ -124,11 +124,7 @@ impl Block {
     /// A module's output as it is added to the stream.
     fn contribution(&self, raw: Tensor, post: Option<&TappedNorm>, site: SiteId, tap: &mut Tap) -> Result<Tensor> {
         let normed = post.map_or(Ok(raw.clone()), |n| n.forward(&raw, tap))?;
-        let scaled = if self.multiplier == 1.0 {
-            normed
-        } else {
-            normed.affine(self.multiplier, 0.0)?
-        };
+        let scaled = if self.multiplier == 1.0 { normed } else { normed.affine(self.multiplier, 0.0)? };
         tap.at(site, scaled)
     }
 }

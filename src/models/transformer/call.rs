@@ -45,34 +45,19 @@ impl Call {
             ropes.push(CallRope {
                 rope: rope.clone(),
                 queries: rope.tables(&context.position, rows, device)?,
-                keys: stretches
-                    .then(|| rope.tables(&context.key_position, rows, device))
-                    .transpose()?,
+                keys: stretches.then(|| rope.tables(&context.key_position, rows, device)).transpose()?,
             });
         }
         let alibi = match facts.attn.alibi {
             None => None,
             Some(alibi) => {
-                let rounding = if alibi.rounded {
-                    AlibiRounding::Bf16
-                } else {
-                    AlibiRounding::F32
-                };
-                let scale = if alibi.scaled {
-                    facts.layers.first().map_or(1.0, |l| l.scale as f32)
-                } else {
-                    1.0
-                };
+                let rounding = if alibi.rounded { AlibiRounding::Bf16 } else { AlibiRounding::F32 };
+                let scale = if alibi.scaled { facts.layers.first().map_or(1.0, |l| l.scale as f32) } else { 1.0 };
                 let alibi = Alibi::new(facts.n_heads, rounding, scale)?;
                 Some(alibi.bias(&context.position, &context.key_position, rows, device)?)
             }
         };
-        Ok(Self {
-            context,
-            masks,
-            ropes,
-            alibi,
-        })
+        Ok(Self { context, masks, ropes, alibi })
     }
 
     /// The mask of layers with this window.

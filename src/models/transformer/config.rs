@@ -109,6 +109,10 @@ const HARMLESS: &[&str] = &[
     "use_return_dict",
 ];
 
+/// The keys that count layers. What is made per layer is made before a weight is seen, so their number is bounded.
+const LAYERS: &[&str] = &["num_hidden_layers", "n_layer", "num_layers"];
+const MAX_LAYERS: usize = 4096;
+
 /// A config under reading.
 pub struct Config<'a> {
     map: &'a Map<String, Value>,
@@ -118,10 +122,7 @@ pub struct Config<'a> {
 impl<'a> Config<'a> {
     /// Starts reading.
     pub fn new(map: &'a Map<String, Value>) -> Self {
-        Self {
-            map,
-            read: RefCell::new(BTreeSet::new()),
-        }
+        Self { map, read: RefCell::new(BTreeSet::new()) }
     }
 
     /// True when the key is there and null.
@@ -142,20 +143,20 @@ impl<'a> Config<'a> {
 
     /// A whole number, if the key is there. Bounded, so that a hostile config cannot ask for absurd sizes.
     pub fn opt_usize(&self, key: &'static str) -> Result<Option<usize>> {
-        let number = self.read(key, "a whole number below 2^31", |v| {
-            v.as_u64().filter(|n| *n < 1 << 31).map(|n| n as usize)
-        })?;
+        let number =
+            self.read(key, "a whole number below 2^31", |v| v.as_u64().filter(|n| *n < 1 << 31).map(|n| n as usize))?;
         Ok(number)
     }
 
     /// A whole number that must be there and above 0.
     pub fn usize(&self, key: &'static str) -> Result<usize> {
         match self.opt_usize(key)? {
-            Some(n) if n > 0 => Ok(n),
-            Some(_) => Err(Error::invalid(
-                format!("config.json has `{key}` = 0"),
-                "it must be above 0",
+            Some(n) if n > MAX_LAYERS && LAYERS.contains(&key) => Err(Error::invalid(
+                format!("config.json has `{key}` = {n}, expected at most {MAX_LAYERS}"),
+                "use the config that belongs to the weights",
             )),
+            Some(n) if n > 0 => Ok(n),
+            Some(_) => Err(Error::invalid(format!("config.json has `{key}` = 0"), "it must be above 0")),
             None => Err(Error::invalid(
                 format!("config.json lacks `{key}`"),
                 "the architecture cannot be known without it; use the config that belongs to the weights",
@@ -216,9 +217,7 @@ impl<'a> Config<'a> {
             return Ok(None);
         };
         let scaling = self.value("rope_parameters").or(self.value("rope_scaling"));
-        let kind = scaling
-            .and_then(|s| s.get("rope_type").or(s.get("type")))
-            .and_then(Value::as_str);
+        let kind = scaling.and_then(|s| s.get("rope_type").or(s.get("type"))).and_then(Value::as_str);
         let factor = scaling.and_then(|s| s.get("factor")).and_then(Value::as_f64);
         Ok(Some(match (kind, factor) {
             (Some("dynamic"), Some(factor)) if factor.is_finite() && factor > 1.0 => (trained as f64 * factor) as usize,
@@ -233,15 +232,8 @@ impl<'a> Config<'a> {
 
     /// The share of a head that is rotated, as a number of coordinates.
     pub fn rotary_dim(&self, d_head: usize, default: f64) -> Result<usize> {
-        let nested = self
-            .value("rope_parameters")
-            .and_then(|p| p.get("partial_rotary_factor"))
-            .and_then(Value::as_f64);
-        let share = match (
-            nested,
-            self.opt_f64("partial_rotary_factor")?,
-            self.opt_f64("rotary_pct")?,
-        ) {
+        let nested = self.value("rope_parameters").and_then(|p| p.get("partial_rotary_factor")).and_then(Value::as_f64);
+        let share = match (nested, self.opt_f64("partial_rotary_factor")?, self.opt_f64("rotary_pct")?) {
             (Some(share), _, _) | (None, Some(share), _) | (None, None, Some(share)) => share,
             (None, None, None) => default,
         };
@@ -300,16 +292,13 @@ impl<'a> Config<'a> {
             .iter()
             .find(|(key, value)| !value.is_null() && !read.contains(key.as_str()) && !HARMLESS.contains(&key.as_str()));
         let Some((key, value)) = unknown else { return Ok(()) };
-        let near = read
-            .iter()
-            .filter(|k| edit_distance(k, key) <= 3)
-            .min_by_key(|k| edit_distance(k, key));
+        let near = read.iter().filter(|k| edit_distance(k, key) <= 3).min_by_key(|k| edit_distance(k, key));
         let hint = near.map_or_else(
             || "it could change the numbers, so the model is refused; remove it only if you know it does not".into(),
             |n| format!("did you mean `{n}`?"),
         );
         Err(Error::invalid(
-            format!("config.json has the key `{key}` = {value}, which is not understood for {family}"),
+            format!("config.json has the key `{key}` = {}, which is not understood for {family}", short(value)),
             hint,
         ))
     }
@@ -317,19 +306,23 @@ impl<'a> Config<'a> {
 
 fn wrong(key: &str, kind: &str, value: &Value) -> Error {
     Error::invalid(
-        format!("config.json has `{key}` = {value}, expected {kind}"),
+        format!("config.json has `{key}` = {}, expected {kind}", short(value)),
         "use the config that belongs to the weights",
     )
 }
 
+/// A value for a message: the first part of a long one.
+fn short(value: &Value) -> String {
+    let text = value.to_string();
+    match text.char_indices().nth(80) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text,
+    }
+}
+
 /// Reads one set of rotary parameters.
 fn rope_of(given: Option<&Value>, dim: usize, theta: f64, context: usize, original: Option<usize>) -> Result<Rope> {
-    let plain = Rope {
-        dim,
-        theta,
-        scaling: RopeScaling::None,
-        interleaved: false,
-    };
+    let plain = Rope { dim, theta, scaling: RopeScaling::None, interleaved: false };
     let Some(given) = given else { return Ok(plain) };
     let Some(map) = given.as_object() else {
         return Err(wrong("rope_parameters", "an object", given));
@@ -337,19 +330,12 @@ fn rope_of(given: Option<&Value>, dim: usize, theta: f64, context: usize, origin
     let number = |key: &str| -> Result<Option<f64>> {
         match map.get(key).filter(|v| !v.is_null()) {
             None => Ok(None),
-            Some(v) => v
-                .as_f64()
-                .filter(|x| x.is_finite())
-                .map(Some)
-                .ok_or_else(|| wrong(key, "a number", v)),
+            Some(v) => v.as_f64().filter(|x| x.is_finite()).map(Some).ok_or_else(|| wrong(key, "a number", v)),
         }
     };
     let needed = |key: &str| -> Result<f64> {
         number(key)?.ok_or_else(|| {
-            Error::invalid(
-                format!("the rope parameters of config.json lack `{key}`"),
-                "give it, or another rope_type",
-            )
+            Error::invalid(format!("the rope parameters of config.json lack `{key}`"), "give it, or another rope_type")
         })
     };
     let factors = |key: &str| -> Result<Vec<f64>> {
@@ -364,11 +350,12 @@ fn rope_of(given: Option<&Value>, dim: usize, theta: f64, context: usize, origin
         }
     };
     let theta = number("rope_theta")?.unwrap_or(theta);
-    let kind = map
-        .get("rope_type")
-        .or(map.get("type"))
-        .and_then(Value::as_str)
-        .unwrap_or("default");
+    number("partial_rotary_factor")?; // read elsewhere, where a wrong type counts as absent
+    let kind = match map.get("rope_type").or(map.get("type")) {
+        None | Some(Value::Null) => "default",
+        Some(Value::String(kind)) => kind,
+        Some(other) => return Err(wrong("rope_type", "a text", other)),
+    };
     let original_max = match number("original_max_position_embeddings")? {
         Some(n) => n as usize,
         None => original.unwrap_or(context),
@@ -376,12 +363,7 @@ fn rope_of(given: Option<&Value>, dim: usize, theta: f64, context: usize, origin
     let known: &[&str] = match kind {
         "default" | "linear" => &["factor"],
         "dynamic" => &["factor", "original_max_position_embeddings"],
-        "llama3" => &[
-            "factor",
-            "low_freq_factor",
-            "high_freq_factor",
-            "original_max_position_embeddings",
-        ],
+        "llama3" => &["factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings"],
         "yarn" => &[
             "factor",
             "beta_fast",
@@ -392,18 +374,10 @@ fn rope_of(given: Option<&Value>, dim: usize, theta: f64, context: usize, origin
             "truncate",
             "original_max_position_embeddings",
         ],
-        _ => &[
-            "factor",
-            "short_factor",
-            "long_factor",
-            "attention_factor",
-            "original_max_position_embeddings",
-        ],
+        _ => &["factor", "short_factor", "long_factor", "attention_factor", "original_max_position_embeddings"],
     };
     let common = ["rope_theta", "rope_type", "type", "partial_rotary_factor"];
-    let stray = map
-        .iter()
-        .find(|(k, v)| !v.is_null() && !known.contains(&k.as_str()) && !common.contains(&k.as_str()));
+    let stray = map.iter().find(|(k, v)| !v.is_null() && !known.contains(&k.as_str()) && !common.contains(&k.as_str()));
     if let Some((key, value)) = stray {
         return Err(Error::invalid(
             format!("the rope parameters have the key `{key}` = {value}, which rope type {kind} does not know"),
@@ -412,13 +386,8 @@ fn rope_of(given: Option<&Value>, dim: usize, theta: f64, context: usize, origin
     }
     let scaling = match kind {
         "default" => RopeScaling::None,
-        "linear" => RopeScaling::Linear {
-            factor: needed("factor")?,
-        },
-        "dynamic" => RopeScaling::Dynamic {
-            factor: needed("factor")?,
-            original_max,
-        },
+        "linear" => RopeScaling::Linear { factor: needed("factor")? },
+        "dynamic" => RopeScaling::Dynamic { factor: needed("factor")?, original_max },
         "llama3" => RopeScaling::Llama3 {
             factor: needed("factor")?,
             low_freq_factor: needed("low_freq_factor")?,
@@ -433,7 +402,11 @@ fn rope_of(given: Option<&Value>, dim: usize, theta: f64, context: usize, origin
             attention_factor: number("attention_factor")?,
             mscale: number("mscale")?,
             mscale_all_dim: number("mscale_all_dim")?,
-            truncate: map.get("truncate").and_then(Value::as_bool).unwrap_or(true),
+            truncate: match map.get("truncate") {
+                None | Some(Value::Null) => true,
+                Some(Value::Bool(truncate)) => *truncate,
+                Some(other) => return Err(wrong("truncate", "true or false", other)),
+            },
         },
         "longrope" | "su" => RopeScaling::LongRope {
             short_factor: factors("short_factor")?,
@@ -450,9 +423,5 @@ fn rope_of(given: Option<&Value>, dim: usize, theta: f64, context: usize, origin
             ));
         }
     };
-    Ok(Rope {
-        theta,
-        scaling,
-        ..plain
-    })
+    Ok(Rope { theta, scaling, ..plain })
 }

@@ -29,10 +29,7 @@ impl WeightSource for BTreeMap<String, Tensor> {
 
     fn tensor(&self, name: &str, shape: &[usize]) -> Result<Tensor> {
         let tensor = self.get(name).ok_or_else(|| {
-            Error::invalid(
-                format!("the weight `{name}` is missing"),
-                "give every weight that the config asks for",
-            )
+            Error::invalid(format!("the weight `{name}` is missing"), "give every weight that the config asks for")
         })?;
         if tensor.dims() != shape {
             return Err(Error::invalid(
@@ -74,13 +71,7 @@ impl<'a> Loader<'a> {
             bases.push(rest);
         }
         let found = bases.iter().find(|b| names.contains(&format!("{b}{probe}.weight")));
-        Self {
-            source,
-            base: found.copied().unwrap_or(base),
-            names,
-            taken: RefCell::new(Vec::new()),
-            transposed,
-        }
+        Self { source, base: found.copied().unwrap_or(base), names, taken: RefCell::new(Vec::new()), transposed }
     }
 
     /// A weight of the model without its head.
@@ -103,9 +94,7 @@ impl<'a> Loader<'a> {
         };
         Ok(Linear {
             weight: self.tensor(&format!("{name}.weight"), &shape)?,
-            bias: bias
-                .then(|| self.vector(&format!("{name}.bias"), &[outputs]))
-                .transpose()?,
+            bias: bias.then(|| self.vector(&format!("{name}.bias"), &[outputs])).transpose()?,
             layout,
         })
     }

@@ -50,16 +50,12 @@ impl Mlp {
             mlp => format!("{block}.{mlp}.{part}"),
         };
         let projections = match (facts.mlp.gated, facts.mlp.fused) {
-            (true, true) => Projections::Fused {
-                gate_up: loader.linear(&name(names.gate), d, 2 * m, bias)?,
-            },
+            (true, true) => Projections::Fused { gate_up: loader.linear(&name(names.gate), d, 2 * m, bias)? },
             (true, false) => Projections::Gated {
                 gate: loader.linear(&name(names.gate), d, m, bias)?,
                 up: loader.linear(&name(names.up), d, m, bias)?,
             },
-            (false, _) => Projections::Plain {
-                up: loader.linear(&name(names.up), d, m, bias)?,
-            },
+            (false, _) => Projections::Plain { up: loader.linear(&name(names.up), d, m, bias)? },
         };
         let site = |part: &str| find(table, &format!("blocks.{l}.mlp.{part}"));
         Ok(Self {

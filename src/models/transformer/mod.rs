@@ -70,16 +70,14 @@ impl Decoder {
         let embed_table = loader.tensor(&format!("{}.weight", names.embed), &[facts.vocab, facts.embed.width])?;
         let positions = match facts.embed.positions {
             None => None,
-            Some((rows, _)) => Some(Embedding {
-                table: loader.tensor(&format!("{}.weight", names.positions), &[rows, d])?,
-            }),
+            Some((rows, _)) => {
+                Some(Embedding { table: loader.tensor(&format!("{}.weight", names.positions), &[rows, d])? })
+            }
         };
         let narrow = facts.embed.width != d;
         let project = |name: &str, i: usize, o: usize| narrow.then(|| loader.linear(name, i, o, false)).transpose();
-        let project = (
-            project(names.project.0, facts.embed.width, d)?,
-            project(names.project.1, d, facts.embed.width)?,
-        );
+        let project =
+            (project(names.project.0, facts.embed.width, d)?, project(names.project.1, d, facts.embed.width)?);
         let embed_norm = match facts.embed.norm {
             false => None,
             true => Some(TappedNorm {
@@ -136,11 +134,8 @@ impl Decoder {
 
     /// Checks ids and lengths before any work is done.
     fn check(&self, tokens: &Tokens, longest: u32) -> Result<()> {
-        if let Some(at) = tokens
-            .ids
-            .iter()
-            .zip(&tokens.real)
-            .position(|(id, real)| *real && *id as usize >= self.facts.vocab)
+        if let Some(at) =
+            tokens.ids.iter().zip(&tokens.real).position(|(id, real)| *real && *id as usize >= self.facts.vocab)
         {
             return Err(Error::invalid(
                 format!(
@@ -251,25 +246,9 @@ fn load_head(loader: &Loader, facts: &Facts, names: &Names, embed: &Tensor) -> R
     } else {
         loader.exact(&format!("{}.weight", names.head), &[facts.vocab, width])?
     };
-    let bias = facts
-        .head
-        .bias
-        .then(|| loader.exact(&format!("{}.bias", names.head), &[facts.vocab]))
-        .transpose()?;
-    let bias = bias
-        .map(|b| {
-            if b.dtype() == DType::F64 {
-                Ok(b)
-            } else {
-                b.to_dtype(DType::F32)
-            }
-        })
-        .transpose()?;
-    Ok(Linear {
-        weight,
-        bias,
-        layout: Layout::OutIn,
-    })
+    let bias = facts.head.bias.then(|| loader.exact(&format!("{}.bias", names.head), &[facts.vocab])).transpose()?;
+    let bias = bias.map(|b| if b.dtype() == DType::F64 { Ok(b) } else { b.to_dtype(DType::F32) }).transpose()?;
+    Ok(Linear { weight, bias, layout: Layout::OutIn })
 }
 
 /// The sites of the decoder that `config` describes.

@@ -24,10 +24,7 @@ impl TappedNorm {
             let normalized = tap.at(site.normalized, self.norm.normalized(&centered, &scale)?)?;
             return tap.at(site.out, self.norm.affine(&normalized)?);
         }
-        let want = Want {
-            scale: tap.wants(site.scale),
-            normalized: tap.wants(site.normalized),
-        };
+        let want = Want { scale: tap.wants(site.scale), normalized: tap.wants(site.normalized) };
         let parts = self.norm.fused(x, want)?;
         if let Some(scale) = parts.scale {
             tap.at(site.scale, scale)?;

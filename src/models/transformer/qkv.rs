@@ -51,12 +51,7 @@ impl Qkv {
             QkvLayout::Joined => Matrices::Joined(linear(0, all)?),
             QkvLayout::Grouped => Matrices::Grouped(linear(0, all)?),
         };
-        Ok(Self {
-            matrices,
-            heads,
-            kv_heads,
-            d_head,
-        })
+        Ok(Self { matrices, heads, kv_heads, d_head })
     }
 
     fn count(&self, role: Role) -> usize {

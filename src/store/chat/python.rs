@@ -81,15 +81,7 @@ const MONTHS: [&str; 12] = [
     "November",
     "December",
 ];
-const DAYS: [&str; 7] = [
-    "Thursday",
-    "Friday",
-    "Saturday",
-    "Sunday",
-    "Monday",
-    "Tuesday",
-    "Wednesday",
-];
+const DAYS: [&str; 7] = ["Thursday", "Friday", "Saturday", "Sunday", "Monday", "Tuesday", "Wednesday"];
 
 /// The codes of `strftime` that templates use, in UTC. An unknown code stays as it is.
 pub(super) fn strftime(format: &str, seconds: u64) -> String {
@@ -174,10 +166,7 @@ mod tests {
     #[test]
     fn dates_are_those_of_the_calendar() {
         assert_eq!(strftime("%d %b %Y", 0), "01 Jan 1970");
-        assert_eq!(
-            strftime("%A %d %B %Y %H:%M:%S %p", 951_827_696),
-            "Tuesday 29 February 2000 12:34:56 PM"
-        );
+        assert_eq!(strftime("%A %d %B %Y %H:%M:%S %p", 951_827_696), "Tuesday 29 February 2000 12:34:56 PM");
         assert_eq!(strftime("%F %T %q 100%%", 1_700_000_000), "2023-11-14 22:13:20 %q 100%");
     }
 

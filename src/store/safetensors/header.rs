@@ -115,11 +115,7 @@ impl<'de> Deserialize<'de> for RawHeader {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<RawHeader, A::Error> {
-                let mut out = RawHeader {
-                    tensors: Vec::new(),
-                    metadata: BTreeMap::new(),
-                    repeated: None,
-                };
+                let mut out = RawHeader { tensors: Vec::new(), metadata: BTreeMap::new(), repeated: None };
                 let mut seen = std::collections::HashSet::new();
                 while let Some(name) = map.next_key::<String>()? {
                     if !seen.insert(name.clone()) {
@@ -143,11 +139,7 @@ pub(super) fn read(path: &Path, file: &mut File) -> Result<Header> {
     let again = "the file is damaged or was not downloaded whole; fetch it again";
     let length = file.metadata().map_err(Error::io(path))?.len();
     if length < 8 {
-        return Err(Error::file(
-            path,
-            format!("the file has {length} bytes, expected at least 8"),
-            again,
-        ));
+        return Err(Error::file(path, format!("the file has {length} bytes, expected at least 8"), again));
     }
     let mut prefix = [0u8; 8];
     file.read_exact(&mut prefix).map_err(Error::io(path))?;
@@ -162,10 +154,7 @@ pub(super) fn read(path: &Path, file: &mut File) -> Result<Header> {
     if size > length - 8 {
         return Err(Error::file(
             path,
-            format!(
-                "the header claims {size} bytes, but the file has only {} after its length",
-                length - 8
-            ),
+            format!("the header claims {size} bytes, but the file has only {} after its length", length - 8),
             again,
         ));
     }
@@ -176,11 +165,7 @@ pub(super) fn read(path: &Path, file: &mut File) -> Result<Header> {
         Error::file(path, what, "this is not a safetensors file, or one of a newer format")
     })?;
     if let Some(name) = raw.repeated {
-        return Err(Error::file(
-            path,
-            format!("the header has `{name}` twice, expected once"),
-            again,
-        ));
+        return Err(Error::file(path, format!("the header has `{name}` twice, expected once"), again));
     }
     let data = length - 8 - size;
     let mut ordered = Vec::with_capacity(raw.tensors.len());
@@ -192,17 +177,10 @@ pub(super) fn read(path: &Path, file: &mut File) -> Result<Header> {
     let mut next = 0;
     for (info, name) in &ordered {
         if info.start != next {
-            let kind = if info.start < next {
-                "overlaps the tensor before it"
-            } else {
-                "leaves a gap before it"
-            };
+            let kind = if info.start < next { "overlaps the tensor before it" } else { "leaves a gap before it" };
             return Err(Error::file(
                 path,
-                format!(
-                    "tensor `{name}` {kind}: it starts at byte {}, expected {next}",
-                    info.start
-                ),
+                format!("tensor `{name}` {kind}: it starts at byte {}, expected {next}", info.start),
                 again,
             ));
         }
@@ -234,10 +212,7 @@ fn check(path: &Path, name: &str, raw: &RawTensor, data: u64) -> Result<TensorIn
         ));
     }
     // A product with a zero in it must not overflow on the way there either: later sums rely on plain products.
-    let elements = raw
-        .shape
-        .iter()
-        .try_fold(1usize, |product, size| product.checked_mul(*size));
+    let elements = raw.shape.iter().try_fold(1usize, |product, size| product.checked_mul(*size));
     let bytes = elements.and_then(|n| n.checked_mul(raw.dtype.size()));
     if bytes.map(|b| b as u64) != Some(end - start) {
         return Err(Error::file(
@@ -252,10 +227,5 @@ fn check(path: &Path, name: &str, raw: &RawTensor, data: u64) -> Result<TensorIn
             again,
         ));
     }
-    Ok(TensorInfo {
-        element: raw.dtype,
-        shape: raw.shape.clone(),
-        start,
-        end,
-    })
+    Ok(TensorInfo { element: raw.dtype, shape: raw.shape.clone(), start, end })
 }

@@ -47,30 +47,18 @@ impl Weights {
         if !missing.is_empty() {
             return Err(Error::file(
                 index,
-                format!(
-                    "{} of {} shards are missing: {}",
-                    missing.len(),
-                    shards.len(),
-                    missing.join(", ")
-                ),
+                format!("{} of {} shards are missing: {}", missing.len(), shards.len(), missing.join(", ")),
                 "the download is not complete; fetch the model again",
             ));
         }
-        let files = shards
-            .iter()
-            .map(|s| WeightFile::open(folder.join(s)))
-            .collect::<Result<Vec<_>>>()?;
+        let files = shards.iter().map(|s| WeightFile::open(folder.join(s))).collect::<Result<Vec<_>>>()?;
         let mut place = BTreeMap::new();
         for (name, shard) in &map {
             let at = shards.binary_search(&shard.as_str()).unwrap_or(0);
             files[at].expect(name)?;
             place.insert(name.clone(), at);
         }
-        Ok(Self {
-            files,
-            place,
-            source: index.to_path_buf(),
-        })
+        Ok(Self { files, place, source: index.to_path_buf() })
     }
 
     /// Tensor names in alphabetical order.
@@ -109,10 +97,7 @@ impl Weights {
 
     /// How many numbers all tensors have together.
     pub fn elements(&self) -> u64 {
-        self.names()
-            .filter_map(|n| self.info(n))
-            .map(|i| i.elements() as u64)
-            .sum()
+        self.names().filter_map(|n| self.info(n)).map(|i| i.elements() as u64).sum()
     }
 
     /// Reads a tensor of a known shape to the CPU.

@@ -42,12 +42,7 @@ impl Sides {
     pub(super) fn ids(&self, inner: &Inner, name: &str) -> Vec<u32> {
         let mut out: Vec<u32> = [&self.tokenizer, &self.map]
             .into_iter()
-            .filter_map(|json| {
-                special_texts(json)
-                    .get(name)?
-                    .as_str()
-                    .and_then(|t| inner.token_to_id(t))
-            })
+            .filter_map(|json| special_texts(json).get(name)?.as_str().and_then(|t| inner.token_to_id(t)))
             .collect();
         let key = format!("{name}_id");
         for json in [&self.generation, &self.model] {
@@ -70,10 +65,7 @@ impl Sides {
 pub(super) fn names_type(json: &Value, types: &[&str]) -> bool {
     match json {
         Value::Object(fields) => {
-            fields
-                .get("type")
-                .and_then(Value::as_str)
-                .is_some_and(|t| types.contains(&t))
+            fields.get("type").and_then(Value::as_str).is_some_and(|t| types.contains(&t))
                 || fields.values().any(|v| names_type(v, types))
         }
         Value::Array(items) => items.iter().any(|v| names_type(v, types)),
@@ -86,10 +78,7 @@ pub(super) fn names_type(json: &Value, types: &[&str]) -> bool {
 pub(super) fn check_template(path: &Path, inner: &Inner) -> Result<()> {
     fn missing(json: &Value) -> Option<String> {
         if json.get("type").and_then(Value::as_str) == Some("TemplateProcessing") {
-            let pieces = ["single", "pair"]
-                .iter()
-                .filter_map(|form| json.get(form)?.as_array())
-                .flatten();
+            let pieces = ["single", "pair"].iter().filter_map(|form| json.get(form)?.as_array()).flatten();
             let named = pieces.filter_map(|piece| piece.pointer("/SpecialToken/id")?.as_str());
             let listed = |name: &str| json.get("special_tokens").is_some_and(|t| t.get(name).is_some());
             return named.filter(|name| !listed(name)).map(str::to_string).next();
@@ -119,11 +108,7 @@ pub(super) fn byte_level(folder: &Path, sides: &Sides) -> Result<Inner> {
         ));
     }
     let broken = |e: tokenizers::Error| {
-        Error::file(
-            &merges_path,
-            format!("vocab.json and merges.txt make no tokenizer: {e}"),
-            "fetch both files again",
-        )
+        Error::file(&merges_path, format!("vocab.json and merges.txt make no tokenizer: {e}"), "fetch both files again")
     };
     let json = read_json(&vocab_path)?;
     let object = json
@@ -148,21 +133,14 @@ pub(super) fn byte_level(folder: &Path, sides: &Sides) -> Result<Inner> {
         let (left, right) = line.split_once(' ').ok_or_else(|| {
             Error::file(
                 &merges_path,
-                format!(
-                    "line {} is {line:?}, expected two pieces with a space between",
-                    number + 1
-                ),
+                format!("line {} is {line:?}, expected two pieces with a space between", number + 1),
                 "fetch it again",
             )
         })?;
         merges.push((left.to_string(), right.to_string()));
     }
     let model = BPE::builder().vocab_and_merges(vocab, merges).build().map_err(broken)?;
-    let prefix = sides
-        .tokenizer
-        .get("add_prefix_space")
-        .and_then(Value::as_bool)
-        .unwrap_or(false);
+    let prefix = sides.tokenizer.get("add_prefix_space").and_then(Value::as_bool).unwrap_or(false);
     let level = ByteLevel::default().add_prefix_space(prefix).trim_offsets(false);
     let mut inner = Inner::new(model);
     inner.with_pre_tokenizer(Some(level));
@@ -170,17 +148,11 @@ pub(super) fn byte_level(folder: &Path, sides: &Sides) -> Result<Inner> {
     inner.with_post_processor(Some(level));
     let mut special: Vec<String> = Vec::new();
     for json in [&sides.tokenizer, &sides.map] {
-        special.extend(
-            special_texts(json)
-                .values()
-                .filter_map(|v| v.as_str().map(str::to_string)),
-        );
+        special.extend(special_texts(json).values().filter_map(|v| v.as_str().map(str::to_string)));
     }
     // The one special token of GPT-2 itself; early folders have no file that says so.
     special.push("<|endoftext|>".to_string());
     special.retain(|text| object.contains_key(text));
-    inner
-        .add_special_tokens(special.into_iter().map(|t| AddedToken::from(t, true)))
-        .map_err(broken)?;
+    inner.add_special_tokens(special.into_iter().map(|t| AddedToken::from(t, true))).map_err(broken)?;
     Ok(inner)
 }

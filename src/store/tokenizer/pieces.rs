@@ -56,10 +56,7 @@ fn byte_of(letter: char) -> Option<u8> {
     if code < 0x100 {
         return printable(code).then_some(code as u8);
     }
-    (0u32..0x100)
-        .filter(|b| !printable(*b))
-        .nth((code - 0x100) as usize)
-        .map(|b| b as u8)
+    (0u32..0x100).filter(|b| !printable(*b)).nth((code - 0x100) as usize).map(|b| b as u8)
 }
 
 /// Text with every byte that is not part of a whole character written as `<0xE4>`.

@@ -25,12 +25,7 @@ pub struct DecodeStream<'a> {
 
 impl<'a> DecodeStream<'a> {
     pub(super) fn new(tokenizer: &'a Tokenizer, skip_special: bool) -> Self {
-        Self {
-            tokenizer,
-            skip_special,
-            ids: Vec::new(),
-            done: 0,
-        }
+        Self { tokenizer, skip_special, ids: Vec::new(), done: 0 }
     }
 
     /// Takes an id; gives the text that has become whole, if any.
@@ -64,12 +59,8 @@ impl<'a> DecodeStream<'a> {
         let before = self.tokenizer.decode(&self.ids[..self.done], self.skip_special)?;
         let all = self.tokenizer.decode(&self.ids, self.skip_special)?;
         // Common characters rather than a strict prefix: after a forced U+FFFD the two may part.
-        let shared: usize = before
-            .chars()
-            .zip(all.chars())
-            .take_while(|(a, b)| a == b)
-            .map(|(_, b)| b.len_utf8())
-            .sum();
+        let shared: usize =
+            before.chars().zip(all.chars()).take_while(|(a, b)| a == b).map(|(_, b)| b.len_utf8()).sum();
         Ok(all[shared..].to_string())
     }
 }

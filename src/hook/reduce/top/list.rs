@@ -31,9 +31,7 @@ impl Entry {
     /// `Less` if `self` is better: the order of the list.
     fn order(&self, other: &Entry) -> Ordering {
         let by_score = other.score.partial_cmp(&self.score).unwrap_or(Ordering::Equal);
-        by_score
-            .then(self.document.cmp(&other.document))
-            .then(self.position.cmp(&other.position))
+        by_score.then(self.document.cmp(&other.document)).then(self.position.cmp(&other.position))
     }
 }
 
@@ -49,13 +47,7 @@ pub(super) struct List {
 
 impl List {
     pub fn new(k: usize, window: usize, one_per_document: bool) -> Self {
-        Self {
-            k,
-            window,
-            one_per_document,
-            entries: Vec::new(),
-            tokens: Vec::new(),
-        }
+        Self { k, window, one_per_document, entries: Vec::new(), tokens: Vec::new() }
     }
 
     /// The score that a newcomer must reach: the worst kept one, once the list is full.
@@ -68,9 +60,7 @@ impl List {
 
     /// Takes the entry in if it belongs here; `write` then fills in its tokens.
     pub fn offer(&mut self, entry: Entry, write: impl FnOnce(&mut [u32])) {
-        let same = self
-            .one_per_document
-            .then(|| self.entries.iter().position(|e| e.document == entry.document));
+        let same = self.one_per_document.then(|| self.entries.iter().position(|e| e.document == entry.document));
         let slot = match same.flatten() {
             Some(i) if entry.order(&self.entries[i]).is_lt() => self.entries.remove(i).slot,
             Some(_) => return,
@@ -100,12 +90,7 @@ impl List {
 
     /// Entries and their tokens, best first.
     pub fn iter(&self) -> impl Iterator<Item = (&Entry, &[u32])> {
-        self.entries.iter().map(|e| {
-            (
-                e,
-                &self.tokens[e.slot as usize * self.window..][..usize::from(e.length)],
-            )
-        })
+        self.entries.iter().map(|e| (e, &self.tokens[e.slot as usize * self.window..][..usize::from(e.length)]))
     }
 }
 
@@ -117,21 +102,9 @@ pub(super) fn store(side: &Side, name: &str, arrays: &mut Arrays) {
     let n = [all.len()];
     let context = all.iter().flat_map(|(e, _)| [u32::from(e.before), u32::from(e.length)]);
     arrays.put(&format!("{name}.length"), &[side.lists.len()], lengths);
-    arrays.put(
-        &format!("{name}.value"),
-        &n,
-        all.iter().map(|(e, _)| e.score * side.sign).collect(),
-    );
-    arrays.put(
-        &format!("{name}.document"),
-        &n,
-        all.iter().map(|(e, _)| e.document).collect(),
-    );
-    arrays.put(
-        &format!("{name}.position"),
-        &n,
-        all.iter().map(|(e, _)| e.position).collect(),
-    );
+    arrays.put(&format!("{name}.value"), &n, all.iter().map(|(e, _)| e.score * side.sign).collect());
+    arrays.put(&format!("{name}.document"), &n, all.iter().map(|(e, _)| e.document).collect());
+    arrays.put(&format!("{name}.position"), &n, all.iter().map(|(e, _)| e.position).collect());
     arrays.put(&format!("{name}.context"), &[n[0], 2], context.collect());
     arrays.put(&format!("{name}.tokens"), &[tokens.len()], tokens);
 }
@@ -146,12 +119,7 @@ pub(super) fn load(mut side: Side, name: &str, width: usize, spec: &TopSpec, arr
     let context: Vec<u32> = arrays.take(&format!("{name}.context"), &[n[0], Some(2)])?;
     let tokens: Vec<u32> = arrays.take(&format!("{name}.tokens"), &[None])?;
     let listed: u64 = lengths.iter().map(|n| u64::from(*n)).sum();
-    let spoken: u64 = context
-        .as_chunks::<2>()
-        .0
-        .iter()
-        .map(|[_, length]| u64::from(*length))
-        .sum();
+    let spoken: u64 = context.as_chunks::<2>().0.iter().map(|[_, length]| u64::from(*length)).sum();
     if listed != values.len() as u64 || spoken != tokens.len() as u64 {
         return Err(damaged(format!("the lengths of the {name} lists do not add up")));
     }
@@ -181,9 +149,7 @@ pub(super) fn load(mut side: Side, name: &str, width: usize, spec: &TopSpec, arr
             // What a list writes comes back in its order, each entry behind the one before and none left out.
             let appended = list.entries.len() == i + 1 - next && last.is_none_or(|last| last.order(&entry).is_lt());
             if !appended {
-                return Err(damaged(format!(
-                    "the {name} list of unit {unit} is too long or not in order"
-                )));
+                return Err(damaged(format!("the {name} list of unit {unit} is too long or not in order")));
             }
             side.latest = side.latest.max(Some((entry.document, entry.position)));
         }

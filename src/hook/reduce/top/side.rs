@@ -26,15 +26,8 @@ pub(super) struct Side {
 impl Side {
     pub fn new(sign: f32, spec: &TopSpec, width: usize) -> Self {
         let window = spec.context[0] + 1 + spec.context[1];
-        let lists = (0..width)
-            .map(|_| List::new(spec.k, window, spec.one_per_document))
-            .collect();
-        Self {
-            sign,
-            lists,
-            bars: vec![f32::NEG_INFINITY; width],
-            latest: None,
-        }
+        let lists = (0..width).map(|_| List::new(spec.k, window, spec.one_per_document)).collect();
+        Self { sign, lists, bars: vec![f32::NEG_INFINITY; width], latest: None }
     }
 
     pub fn observe(&mut self, kept: &Kept, spec: &TopSpec) {
@@ -52,14 +45,7 @@ impl Side {
         let sign = self.sign;
         let tasks = self.lists.par_chunks_mut(TASK).zip(self.bars.par_chunks_mut(TASK));
         tasks.enumerate().for_each(|(task, (lists, bars))| {
-            let mut part = Part {
-                kept,
-                spec,
-                sign,
-                first: task * TASK,
-                lists,
-                bars,
-            };
+            let mut part = Part { kept, spec, sign, first: task * TASK, lists, bars };
             if spec.one_per_document {
                 let mut from = 0;
                 for row in kept.at.chunk_by(|a, b| a / kept.seen.pos == b / kept.seen.pos) {
@@ -67,10 +53,7 @@ impl Side {
                     from += row.len();
                 }
             } else {
-                kept.at
-                    .iter()
-                    .zip(&later)
-                    .for_each(|(&at, &later)| part.position(at, later));
+                kept.at.iter().zip(&later).for_each(|(&at, &later)| part.position(at, later));
             }
         });
     }
@@ -119,11 +102,7 @@ impl Part<'_> {
         for (p, &at) in row.iter().enumerate() {
             let values = self.kept.units(at, self.first, self.lists.len());
             for ((best, place), x) in best.iter_mut().zip(&mut place).zip(values) {
-                let score = if x.is_finite() {
-                    x * self.sign
-                } else {
-                    f32::NEG_INFINITY
-                };
+                let score = if x.is_finite() { x * self.sign } else { f32::NEG_INFINITY };
                 let better = score > *best;
                 *best = if better { score } else { *best };
                 *place = if better { p as u32 } else { *place };
@@ -142,14 +121,8 @@ impl Part<'_> {
         }
         let (document, position) = self.kept.place(at);
         let (start, tokens) = window(self.kept, at, self.spec.context);
-        let entry = Entry {
-            score,
-            document,
-            position,
-            before: (at - start) as u16,
-            length: tokens.len() as u16,
-            slot: 0,
-        };
+        let entry =
+            Entry { score, document, position, before: (at - start) as u16, length: tokens.len() as u16, slot: 0 };
         self.lists[unit].offer(entry, |into| into.copy_from_slice(tokens));
         self.bars[unit] = self.lists[unit].bar();
     }
@@ -175,14 +148,7 @@ fn window<'a>(kept: &Kept<'a>, at: usize, context: [usize; 2]) -> (usize, &'a [u
     let (row, place) = (at / seen.pos * seen.pos, u64::from(seen.positions[at]));
     let [before, after] = context;
     let continues = |i: usize| u64::from(seen.positions[i]) + at as u64 == place + i as u64;
-    let start = (row.max(at.saturating_sub(before))..at)
-        .rev()
-        .take_while(|&i| continues(i))
-        .last()
-        .unwrap_or(at);
-    let end = (at + 1..(row + seen.pos).min(at + 1 + after))
-        .take_while(|&i| continues(i))
-        .last()
-        .unwrap_or(at);
+    let start = (row.max(at.saturating_sub(before))..at).rev().take_while(|&i| continues(i)).last().unwrap_or(at);
+    let end = (at + 1..(row + seen.pos).min(at + 1 + after)).take_while(|&i| continues(i)).last().unwrap_or(at);
     (start, &seen.tokens[start..=end])
 }

@@ -35,19 +35,11 @@ pub(super) fn describe(c: &Config) -> Result<(Facts, Names)> {
         n_layers: either(c, "n_layer", "num_hidden_layers")?,
         d_mlp: c.usize_or("n_inner", 4 * d_model)?,
     };
-    let mut facts = gpt_like(
-        c,
-        "bloom",
-        &sizes,
-        Activation::from_hf("gelu_pytorch_tanh")?,
-        c.f64_or("layer_norm_epsilon", 1e-5)?,
-    )?;
+    let mut facts =
+        gpt_like(c, "bloom", &sizes, Activation::from_hf("gelu_pytorch_tanh")?, c.f64_or("layer_norm_epsilon", 1e-5)?)?;
     facts.embed.norm = true;
     facts.attn.layout = QkvLayout::Grouped;
-    facts.attn.alibi = Some(Alibi {
-        rounded: false,
-        scaled: false,
-    });
+    facts.attn.alibi = Some(Alibi { rounded: false, scaled: false });
     Ok((facts, NAMES))
 }
 

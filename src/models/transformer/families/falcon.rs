@@ -41,17 +41,9 @@ pub(super) fn describe(c: &Config) -> Result<(Facts, Names)> {
         (true, 2) if new => Placement::ParallelTwoNorms,
         (true, _) => Placement::ParallelOneNorm,
     };
-    c.skip(&[
-        "max_position_embeddings",
-        "rope_theta",
-        "rope_scaling",
-        "rope_parameters",
-    ]);
+    c.skip(&["max_position_embeddings", "rope_theta", "rope_scaling", "rope_parameters"]);
     if c.bool_or("alibi", false)? {
-        facts.attn.alibi = Some(Alibi {
-            rounded: true,
-            scaled: true,
-        });
+        facts.attn.alibi = Some(Alibi { rounded: true, scaled: true });
     } else {
         facts.context = c.opt_usize("max_position_embeddings")?;
         facts.ropes = vec![c.rope(facts.d_head, None)?];

@@ -27,10 +27,7 @@ pub(super) fn describe(c: &Config) -> Result<(Facts, Names)> {
     let kinds = kinds(c)?;
     if kinds.len() != n_layers {
         return Err(Error::invalid(
-            format!(
-                "config.json has {} `attention_types` for {n_layers} layers",
-                kinds.len()
-            ),
+            format!("config.json has {} `attention_types` for {n_layers} layers", kinds.len()),
             "give one per layer",
         ));
     }
@@ -59,11 +56,7 @@ fn kinds(c: &Config) -> Result<Vec<bool>> {
     let mut kinds = Vec::new();
     for item in c.list("attention_types")?.ok_or_else(wrong)? {
         let names = item.get(0).and_then(Value::as_array).ok_or_else(wrong)?;
-        let repeats = item
-            .get(1)
-            .and_then(Value::as_u64)
-            .filter(|n| *n <= 4096)
-            .ok_or_else(wrong)?;
+        let repeats = item.get(1).and_then(Value::as_u64).filter(|n| *n <= 4096).ok_or_else(wrong)?;
         for _ in 0..repeats {
             for name in names {
                 kinds.push(match name.as_str() {

@@ -36,11 +36,7 @@ pub(super) fn describe(c: &Config) -> Result<(Facts, Names)> {
     facts.attn.out_bias = bias;
     facts.attn.layout = QkvLayout::Grouped;
     let parallel = c.bool_or("use_parallel_residual", true)?;
-    facts.placement = if parallel {
-        Placement::ParallelTwoNorms
-    } else {
-        Placement::Pre
-    };
+    facts.placement = if parallel { Placement::ParallelTwoNorms } else { Placement::Pre };
     let base = c.f64_or("rotary_emb_base", 10_000.0)?;
     let rotary_dim = c.rotary_dim(facts.d_head, 0.25)?;
     facts.ropes = vec![c.rope_with_base(rotary_dim, None, base)?];

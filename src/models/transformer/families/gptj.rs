@@ -24,12 +24,7 @@ pub(super) fn describe(c: &Config) -> Result<(Facts, Names)> {
     facts.head.tied = c.bool_or("tie_word_embeddings", false)?;
     facts.head.bias = true;
     let dim = c.usize_or("rotary_dim", facts.d_head)?;
-    facts.ropes = vec![Rope {
-        dim,
-        theta: 10_000.0,
-        scaling: RopeScaling::None,
-        interleaved: true,
-    }];
+    facts.ropes = vec![Rope { dim, theta: 10_000.0, scaling: RopeScaling::None, interleaved: true }];
     facts.layers.iter_mut().for_each(|l| l.rope = Some(0));
     let names = Names {
         positions: "",

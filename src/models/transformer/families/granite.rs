@@ -15,10 +15,7 @@ pub(super) fn describe(c: &Config) -> Result<(Facts, Names)> {
     facts.residual_multiplier = c.f64_or("residual_multiplier", 1.0)?;
     facts.head.divisor = c.f64_or("logits_scaling", 1.0)?;
     if facts.head.divisor == 0.0 {
-        return Err(Error::invalid(
-            "config.json has `logits_scaling` = 0",
-            "logits are divided by it",
-        ));
+        return Err(Error::invalid("config.json has `logits_scaling` = 0", "logits are divided by it"));
     }
     let scale = c.f64_or("attention_multiplier", 1.0)?;
     facts.layers.iter_mut().for_each(|l| l.scale = scale);

@@ -7,11 +7,7 @@ use crate::Result;
 
 pub(super) fn describe(c: &Config) -> Result<(Facts, Names)> {
     let mut facts = llama_like(c, "mistral", false)?;
-    let window = if c.is_null("sliding_window") {
-        None
-    } else {
-        Some(c.usize_or("sliding_window", 4096)?)
-    };
+    let window = if c.is_null("sliding_window") { None } else { Some(c.usize_or("sliding_window", 4096)?) };
     set_windows(&mut facts, c, window, |_| window.is_some())?;
     Ok((facts, LLAMA_NAMES))
 }

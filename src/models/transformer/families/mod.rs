@@ -72,10 +72,7 @@ pub fn known() -> Vec<&'static str> {
 /// [`Error::Invalid`] for an unknown architecture, a missing or wrong value, or a key that is not understood.
 pub fn describe(config: &Map<String, Value>) -> Result<(Facts, Names)> {
     let Some(kind) = config.get("model_type").and_then(Value::as_str) else {
-        return Err(Error::invalid(
-            "config.json has no `model_type`",
-            "use the config that belongs to the weights",
-        ));
+        return Err(Error::invalid("config.json has no `model_type`", "use the config that belongs to the weights"));
     };
     let Some((name, describe)) = FAMILIES.iter().find(|(name, _)| *name == kind) else {
         let mut names = known();
@@ -94,12 +91,7 @@ pub fn describe(config: &Map<String, Value>) -> Result<(Facts, Names)> {
 
 /// Sizes that must fit each other whatever the family.
 fn check(facts: &Facts) -> Result<()> {
-    let Facts {
-        n_heads,
-        n_kv_heads,
-        d_head,
-        ..
-    } = *facts;
+    let Facts { n_heads, n_kv_heads, d_head, .. } = *facts;
     if n_kv_heads == 0 || n_heads == 0 || d_head == 0 || !n_heads.is_multiple_of(n_kv_heads) {
         return Err(Error::invalid(
             format!("config.json has {n_heads} heads of {d_head} for {n_kv_heads} key/value heads"),
@@ -107,10 +99,7 @@ fn check(facts: &Facts) -> Result<()> {
         ));
     }
     if facts.layers.iter().any(|l| l.window == Some(0)) {
-        return Err(Error::invalid(
-            "config.json has a sliding window of 0",
-            "a query sees at least itself",
-        ));
+        return Err(Error::invalid("config.json has a sliding window of 0", "a query sees at least itself"));
     }
     Ok(())
 }
@@ -130,20 +119,8 @@ fn activation(c: &Config, key: &'static str, default: &str) -> Result<Activation
     Activation::from_hf(&c.str_or(key, default)?)
 }
 
-const RMS: NormFacts = NormFacts {
-    kind: NormKind::Rms,
-    eps: 1e-6,
-    offset: 0.0,
-    weight: true,
-    bias: false,
-};
-const LAYER_NORM: NormFacts = NormFacts {
-    kind: NormKind::Layer,
-    eps: 1e-5,
-    offset: 0.0,
-    weight: true,
-    bias: true,
-};
+const RMS: NormFacts = NormFacts { kind: NormKind::Rms, eps: 1e-6, offset: 0.0, weight: true, bias: false };
+const LAYER_NORM: NormFacts = NormFacts { kind: NormKind::Layer, eps: 1e-5, offset: 0.0, weight: true, bias: true };
 
 fn inverse_sqrt(d_head: usize) -> f64 {
     1.0 / (d_head as f64).sqrt()
@@ -157,11 +134,7 @@ fn llama_like(c: &Config, family: &'static str, tied: bool) -> Result<Facts> {
         Some(d) => d,
         None => split_heads(d_model, n_heads)?,
     };
-    let layer = LayerFacts {
-        window: None,
-        rope: Some(0),
-        scale: inverse_sqrt(d_head),
-    };
+    let layer = LayerFacts { window: None, rope: Some(0), scale: inverse_sqrt(d_head) };
     let rotary_dim = c.rotary_dim(d_head, 1.0)?;
     Ok(Facts {
         family,
@@ -175,16 +148,8 @@ fn llama_like(c: &Config, family: &'static str, tied: bool) -> Result<Facts> {
         layers: vec![layer; c.usize("num_hidden_layers")?],
         // Parameter sets by layer type (Gemma 3) are told apart there.
         ropes: vec![c.rope(rotary_dim, Some("full_attention"))?],
-        embed: EmbedFacts {
-            width: d_model,
-            scale: 1.0,
-            norm: false,
-            positions: None,
-        },
-        norm: NormFacts {
-            eps: c.f64_or("rms_norm_eps", 1e-6)?,
-            ..RMS
-        },
+        embed: EmbedFacts { width: d_model, scale: 1.0, norm: false, positions: None },
+        norm: NormFacts { eps: c.f64_or("rms_norm_eps", 1e-6)?, ..RMS },
         placement: Placement::Pre,
         attn: AttnFacts {
             layout: QkvLayout::Separate,
@@ -195,12 +160,7 @@ fn llama_like(c: &Config, family: &'static str, tied: bool) -> Result<Facts> {
             softcap: None,
             alibi: None,
         },
-        mlp: MlpFacts {
-            gated: true,
-            fused: false,
-            activation: activation(c, "hidden_act", "silu")?,
-            bias: false,
-        },
+        mlp: MlpFacts { gated: true, fused: false, activation: activation(c, "hidden_act", "silu")?, bias: false },
         residual_multiplier: 1.0,
         head: HeadFacts {
             norm: true,
@@ -222,11 +182,7 @@ struct GptSizes {
 
 fn gpt_like(c: &Config, family: &'static str, sizes: &GptSizes, act: Activation, eps: f64) -> Result<Facts> {
     let d_head = split_heads(sizes.d_model, sizes.n_heads)?;
-    let layer = LayerFacts {
-        window: None,
-        rope: None,
-        scale: inverse_sqrt(d_head),
-    };
+    let layer = LayerFacts { window: None, rope: None, scale: inverse_sqrt(d_head) };
     Ok(Facts {
         family,
         d_model: sizes.d_model,
@@ -238,12 +194,7 @@ fn gpt_like(c: &Config, family: &'static str, sizes: &GptSizes, act: Activation,
         context: None,
         layers: vec![layer; sizes.n_layers],
         ropes: Vec::new(),
-        embed: EmbedFacts {
-            width: sizes.d_model,
-            scale: 1.0,
-            norm: false,
-            positions: None,
-        },
+        embed: EmbedFacts { width: sizes.d_model, scale: 1.0, norm: false, positions: None },
         norm: NormFacts { eps, ..LAYER_NORM },
         placement: Placement::Pre,
         attn: AttnFacts {
@@ -255,12 +206,7 @@ fn gpt_like(c: &Config, family: &'static str, sizes: &GptSizes, act: Activation,
             softcap: None,
             alibi: None,
         },
-        mlp: MlpFacts {
-            gated: false,
-            fused: false,
-            activation: act,
-            bias: true,
-        },
+        mlp: MlpFacts { gated: false, fused: false, activation: act, bias: true },
         residual_multiplier: 1.0,
         head: HeadFacts {
             norm: true,

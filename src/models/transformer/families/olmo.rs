@@ -7,11 +7,7 @@ use crate::Result;
 
 pub(super) fn describe(c: &Config) -> Result<(Facts, Names)> {
     let mut facts = llama_like(c, "olmo", false)?;
-    facts.norm = NormFacts {
-        weight: false,
-        bias: false,
-        ..LAYER_NORM
-    };
+    facts.norm = NormFacts { weight: false, bias: false, ..LAYER_NORM };
     facts.attn.clip = c.opt_f64("clip_qkv")?;
     let bias = c.bool_or("attention_bias", false)?;
     facts.attn.qkv_bias = bias;

@@ -17,10 +17,7 @@ const NAMES: Names = Names {
 
 pub(super) fn describe(c: &Config) -> Result<(Facts, Names)> {
     let mut facts = llama_like(c, "phi", false)?;
-    facts.norm = NormFacts {
-        eps: c.f64_or("layer_norm_eps", 1e-5)?,
-        ..LAYER_NORM
-    };
+    facts.norm = NormFacts { eps: c.f64_or("layer_norm_eps", 1e-5)?, ..LAYER_NORM };
     facts.placement = Placement::ParallelOneNorm;
     let rotary_dim = c.rotary_dim(facts.d_head, 0.5)?;
     facts.ropes = vec![c.rope(rotary_dim, None)?];

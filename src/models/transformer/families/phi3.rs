@@ -5,12 +5,7 @@ use super::super::facts::{Facts, LLAMA_NAMES, Names, QkvLayout};
 use super::{llama_like, set_windows};
 use crate::Result;
 
-const NAMES: Names = Names {
-    qkv: ["qkv_proj", "", ""],
-    gate: "gate_up_proj",
-    up: "",
-    ..LLAMA_NAMES
-};
+const NAMES: Names = Names { qkv: ["qkv_proj", "", ""], gate: "gate_up_proj", up: "", ..LLAMA_NAMES };
 
 pub(super) fn describe(c: &Config) -> Result<(Facts, Names)> {
     c.require("attention_bias", false)?;

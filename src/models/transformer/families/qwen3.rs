@@ -12,9 +12,6 @@ pub(super) fn describe(c: &Config) -> Result<(Facts, Names)> {
     facts.attn.out_bias = bias;
     facts.attn.qk_norm = Some((QkNorm::PerHead, facts.norm.clone()));
     qwen2::windows(c, &mut facts)?;
-    let names = Names {
-        qk_norm: ["q_norm", "k_norm"],
-        ..LLAMA_NAMES
-    };
+    let names = Names { qk_norm: ["q_norm", "k_norm"], ..LLAMA_NAMES };
     Ok((facts, names))
 }

@@ -21,17 +21,11 @@ pub(super) fn describe(c: &Config) -> Result<(Facts, Names)> {
     let turned: Vec<bool> = match c.list("no_rope_layers")? {
         None => (0..n_layers).map(|l| (l + 1) % every != 0).collect(),
         // 1 means that the layer does have rotary positions.
-        Some(list) => list
-            .iter()
-            .map(|v| v.as_u64() == Some(1) || *v == Value::Bool(true))
-            .collect(),
+        Some(list) => list.iter().map(|v| v.as_u64() == Some(1) || *v == Value::Bool(true)).collect(),
     };
     if turned.len() != n_layers {
         return Err(Error::invalid(
-            format!(
-                "config.json has {} `no_rope_layers` for {n_layers} layers",
-                turned.len()
-            ),
+            format!("config.json has {} `no_rope_layers` for {n_layers} layers", turned.len()),
             "give one per layer",
         ));
     }

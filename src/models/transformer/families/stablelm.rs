@@ -7,10 +7,7 @@ use crate::Result;
 
 pub(super) fn describe(c: &Config) -> Result<(Facts, Names)> {
     let mut facts = llama_like(c, "stablelm", false)?;
-    facts.norm = NormFacts {
-        eps: c.f64_or("layer_norm_eps", 1e-5)?,
-        ..LAYER_NORM
-    };
+    facts.norm = NormFacts { eps: c.f64_or("layer_norm_eps", 1e-5)?, ..LAYER_NORM };
     let rotary_dim = c.rotary_dim(facts.d_head, 0.25)?;
     facts.ropes = vec![c.rope(rotary_dim, None)?];
     facts.attn.qkv_bias = c.bool_or("use_qkv_bias", false)?;
@@ -18,15 +15,9 @@ pub(super) fn describe(c: &Config) -> Result<(Facts, Names)> {
         facts.placement = Placement::ParallelOneNorm;
     }
     if c.bool_or("qk_layernorm", false)? {
-        let norm = NormFacts {
-            bias: false,
-            ..facts.norm.clone()
-        };
+        let norm = NormFacts { bias: false, ..facts.norm.clone() };
         facts.attn.qk_norm = Some((QkNorm::PerHeadGains, norm));
     }
-    let names = Names {
-        qk_norm: ["q_layernorm", "k_layernorm"],
-        ..LLAMA_NAMES
-    };
+    let names = Names { qk_norm: ["q_layernorm", "k_layernorm"], ..LLAMA_NAMES };
     Ok((facts, names))
 }

@@ -5,20 +5,12 @@ use super::super::facts::{Facts, LLAMA_NAMES, Names, NormFacts};
 use super::{LAYER_NORM, activation, llama_like, set_windows};
 use crate::Result;
 
-const NAMES: Names = Names {
-    gate: "",
-    up: "c_fc",
-    down: "c_proj",
-    ..LLAMA_NAMES
-};
+const NAMES: Names = Names { gate: "", up: "c_fc", down: "c_proj", ..LLAMA_NAMES };
 
 pub(super) fn describe(c: &Config) -> Result<(Facts, Names)> {
     c.skip(&["embedding_dropout", "mlp_type", "norm_type"]);
     let mut facts = llama_like(c, "starcoder2", true)?;
-    facts.norm = NormFacts {
-        eps: c.f64_or("norm_epsilon", 1e-5)?,
-        ..LAYER_NORM
-    };
+    facts.norm = NormFacts { eps: c.f64_or("norm_epsilon", 1e-5)?, ..LAYER_NORM };
     let bias = c.bool_or("use_bias", true)?;
     facts.attn.qkv_bias = bias;
     facts.attn.out_bias = bias;

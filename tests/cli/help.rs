@@ -1,0 +1,100 @@
+//! Every example of every `--help` runs as it stands.
+
+use std::path::Path;
+
+use clap::CommandFactory;
+use serde_json::json;
+
+use super::{program, run};
+use crate::common::shared::shared;
+
+/// The paths of all commands: `[]`, `["hub"]`, `["hub", "list"]` and so on.
+fn commands() -> Vec<Vec<String>> {
+    let mut paths = vec![Vec::new()];
+    let mut open = vec![(Vec::new(), optrode::cli::Cli::command())];
+    while let Some((path, command)) = open.pop() {
+        for sub in command.get_subcommands().filter(|s| s.get_name() != "help") {
+            let mut deeper: Vec<String> = path.clone();
+            deeper.push(sub.get_name().to_string());
+            paths.push(deeper.clone());
+            open.push((deeper, sub.clone()));
+        }
+    }
+    paths
+}
+
+fn help(path: &[String]) -> String {
+    let here = tempfile::tempdir().unwrap();
+    let output = program(here.path()).env("COLUMNS", "120").args(path).arg("--help").output().unwrap();
+    assert!(output.status.success() && output.stderr.is_empty(), "{path:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The lines under `Examples:`.
+fn examples(help: &str) -> Vec<String> {
+    let under = help.lines().skip_while(|l| l.trim() != "Examples:").skip(1);
+    let lines = under.take_while(|l| !l.trim().is_empty());
+    lines.map(|l| l.trim().to_string()).collect()
+}
+
+#[test]
+fn help_goes_to_stdout_and_names_every_command() {
+    let top = help(&[]);
+    for path in commands().iter().filter(|p| p.len() == 1) {
+        assert!(top.contains(&format!("  {} ", path[0])), "{path:?}");
+    }
+}
+
+#[test]
+fn a_bare_call_shows_the_help_and_fails() {
+    let here = tempfile::tempdir().unwrap();
+    let ran = run(here.path(), &[]);
+    assert_eq!((ran.code, ran.out.as_str()), (2, ""));
+    assert!(ran.err.contains("Usage: optrode"), "{}", ran.err);
+}
+
+#[test]
+fn every_example_of_every_help_runs() {
+    let Some(model) = shared("models/stories260K") else {
+        return;
+    };
+    let here = tempfile::tempdir().unwrap();
+    let write = |name: &str, content: String| std::fs::write(here.path().join(name), content).unwrap();
+    let edit = json!({"version": 1, "edits": [{"site": "blocks.3.attn.hook_z[head=6]", "op": "zero"}]});
+    write("edit.json", edit.to_string());
+    write("zero-head.json", edit.to_string());
+    write("ids.json", "[[1, 403, 407], [1, 261, 378]]".to_string());
+    write("prompts.jsonl", "{\"question\": \"Once upon a time\"}\n".to_string());
+    std::os::unix::fs::symlink(&model, here.path().join("stories260K")).unwrap();
+    let commit = "0123456789abcdef0123456789abcdef01234567";
+    let cached = here.path().join("hf/hub/models--HuggingFaceTB--SmolLM2-135M");
+    std::fs::create_dir_all(cached.join("refs")).unwrap();
+    std::fs::create_dir_all(cached.join("snapshots")).unwrap();
+    std::fs::write(cached.join("refs/main"), commit).unwrap();
+    std::os::unix::fs::symlink(&model, cached.join("snapshots").join(commit)).unwrap();
+
+    let bin = assert_cmd::cargo::cargo_bin("optrode");
+    let folders = [bin.parent().unwrap(), Path::new("/usr/bin"), Path::new("/bin")];
+    let path = std::env::join_paths(folders).unwrap();
+    let mut count = 0;
+    for command in commands() {
+        let text = help(&command);
+        for example in examples(&text) {
+            assert!(example.starts_with("optrode "), "no command: {example}");
+            let output = std::process::Command::new("sh")
+                .args(["-c", &example])
+                .current_dir(here.path())
+                .env("PATH", &path)
+                .env("HF_HOME", here.path().join("hf"))
+                .env("HF_HUB_OFFLINE", "1")
+                .env_remove("HF_HUB_CACHE")
+                .output()
+                .unwrap();
+            let err = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success() && err.is_empty(), "{example}: {err}");
+            assert!(!output.stdout.is_empty(), "{example} said nothing");
+            count += 1;
+        }
+    }
+    assert!(count >= 11, "only {count} examples were found");
+}
