@@ -15,7 +15,7 @@ use crate::report::{Report, terminal};
 #[command(after_help = "Examples:
   optrode doctor ./stories260K
   optrode doctor ./stories260K --text 'Once upon a time' --text 'Tom had a ball.'
-  optrode doctor ./gpt2-tiny --reference ./gpt2-tiny/plain.safetensors
+  optrode doctor fixtures/goldens/gpt2 --reference fixtures/goldens/gpt2/plain.safetensors
   optrode doctor ./stories260K --json
 
 Exits with 1 if an invariant fails or a site differs from the reference by more than 5e-5.

@@ -66,6 +66,8 @@ fn every_example_of_every_help_runs() {
     write("ids.json", "[[1, 403, 407], [1, 261, 378]]".to_string());
     write("prompts.jsonl", "{\"question\": \"Once upon a time\"}\n".to_string());
     std::os::unix::fs::symlink(&model, here.path().join("stories260K")).unwrap();
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
+    std::os::unix::fs::symlink(fixtures, here.path().join("fixtures")).unwrap();
     let commit = "0123456789abcdef0123456789abcdef01234567";
     let cached = here.path().join("hf/hub/models--HuggingFaceTB--SmolLM2-135M");
     std::fs::create_dir_all(cached.join("refs")).unwrap();
