@@ -57,7 +57,7 @@ pub enum Error {
         source: std::io::Error,
     },
     /// A tensor operation failed: a defect of this crate or memory that ran out.
-    #[error("tensor operation failed: {0}")]
+    #[error("tensor operation failed: {}", first_line(.0))]
     Tensor(#[from] candle_core::Error),
 }
 
@@ -91,4 +91,9 @@ impl Error {
         let path = path.as_ref().to_path_buf();
         move |source| Self::Io { path, source }
     }
+}
+
+/// Candle's errors carry a backtrace behind their message when `RUST_BACKTRACE` is set; a person wants the message.
+fn first_line(error: &candle_core::Error) -> String {
+    error.to_string().lines().next().unwrap_or_default().to_string()
 }

@@ -127,7 +127,7 @@ impl Generator<'_> {
             let raised = plan.drain_events();
             rows.take_events(&raised, &options.stop_events);
             events.extend(raised);
-            let ids = rows.choose(&last_logits(&logits, &input, &rows.running)?, on_token);
+            let ids = rows.choose(&last_logits(&logits, &input, &rows.running)?, on_token)?;
             input = input.next(&ids, &rows.running);
             whole = joined(&whole, &input);
         }
@@ -196,12 +196,12 @@ impl<'o> Rows<'o> {
     }
 
     /// The next id of every row; rows that have ended get a filler, which counts as padding.
-    fn choose(&mut self, logits: &[Vec<f32>], on_token: &mut dyn FnMut(usize, u32)) -> Vec<u32> {
+    fn choose(&mut self, logits: &[Vec<f32>], on_token: &mut dyn FnMut(usize, u32)) -> Result<Vec<u32>> {
         let options = self.options;
         let mut ids = vec![0; logits.len()];
         for (row, logits) in logits.iter().enumerate().filter(|(_, l)| !l.is_empty()) {
             let position = self.prompt[row] as usize + self.new[row].len();
-            let id = options.sampler.choose(logits, options.seed, self.documents[row], position as u64);
+            let id = options.sampler.choose(logits, options.seed, self.documents[row], position as u64)?;
             ids[row] = id;
             self.new[row].push(id);
             on_token(row, id);
@@ -211,7 +211,7 @@ impl<'o> Rows<'o> {
                 self.end(row, Finish::Context);
             }
         }
-        ids
+        Ok(ids)
     }
 }
 

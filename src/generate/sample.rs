@@ -2,8 +2,14 @@
 //!
 //! A draw is a function of (seed, document, position): the same token whatever the batch, the cache or the calls before.
 
+use candle_core::{Device, Tensor};
+use candle_transformers::generation::{LogitsProcessor, Sampling};
+
 use crate::hook::random;
 use crate::{Error, Result};
+
+/// Below this temperature 1 / T overflows in f32; only the likeliest token is left anyway.
+const COLD: f64 = 1e-7;
 
 /// How a token is chosen.
 #[derive(Clone, Debug, PartialEq)]
@@ -49,54 +55,41 @@ impl Sampler {
     }
 
     /// The token at `position` of a document.
-    pub(super) fn choose(&self, logits: &[f32], seed: u64, document: u64, position: u64) -> u32 {
-        let Self::Random { temperature, top_k, top_p } = *self else {
-            return likeliest(logits);
-        };
-        let mut kept = weights(logits, temperature);
-        kept.truncate(top_k.unwrap_or(usize::MAX).max(1));
-        let total: f64 = kept.iter().map(|(_, w)| w).sum();
-        if let Some(share) = top_p {
-            kept.truncate(fewest(&kept, share * total));
-        }
-        let total: f64 = kept.iter().map(|(_, w)| w).sum();
-        let mut left = random::uniform(random::key(seed, &[document, position])) * total;
-        for (id, weight) in &kept {
-            left -= weight;
-            if left < 0.0 {
-                return *id;
+    ///
+    /// # Errors
+    /// Logits that leave nothing to draw from (an infinite one, say).
+    pub(super) fn choose(&self, logits: &[f32], seed: u64, document: u64, position: u64) -> Result<u32> {
+        // With the largest at 0, a small temperature cannot overflow.
+        let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let mut logits: Vec<f32> = logits.iter().map(|x| if *x == largest { 0.0 } else { x - largest }).collect();
+        let sampling = match *self {
+            Self::Greedy => Sampling::ArgMax,
+            Self::Random { temperature, .. } if temperature < COLD => Sampling::ArgMax,
+            Self::Random { temperature, top_k, top_p } => {
+                if let Some(k) = top_k {
+                    keep_largest(&mut logits, k);
+                }
+                top_p.map_or(Sampling::All { temperature }, |p| Sampling::TopP { p, temperature })
             }
-        }
-        // Rounding may leave a sliver beyond the last weight.
-        kept.first().map_or(0, |(id, _)| *id)
+        };
+        // Candle's own combination of both cuts takes top-p of the whole distribution; here, as in Hugging Face, it is
+        // of what top-k left.
+        let mut draw = LogitsProcessor::from_sampling(random::key(seed, &[document, position]), sampling);
+        draw.sample(&Tensor::new(logits.as_slice(), &Device::Cpu)?).map_err(|e| {
+            Error::invalid(
+                format!("no token can be drawn at position {position}: {}", Error::from(e)),
+                "an edit or the weights give infinite logits: run `doctor`, or record them",
+            )
+        })
     }
 }
 
-fn likeliest(logits: &[f32]) -> u32 {
-    let best = logits.iter().enumerate().fold(0, |best, (i, x)| if *x > logits[best] { i } else { best });
-    best as u32
-}
-
-/// exp((logit - largest) / temperature) of every token that can be drawn, the likeliest first.
-fn weights(logits: &[f32], temperature: f64) -> Vec<(u32, f64)> {
-    let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let weight = |x: f32| match x == largest {
-        true => 1.0, // also where the largest is infinite
-        false => (f64::from(x - largest) / temperature).exp(),
-    };
-    let mut all: Vec<(u32, f64)> = (0u32..).zip(logits.iter().map(|x| weight(*x))).collect();
-    all.sort_by(|a, b| b.1.total_cmp(&a.1));
-    all
-}
-
-/// How many of the first tokens hold the weight `enough`; at least one.
-fn fewest(sorted: &[(u32, f64)], enough: f64) -> usize {
-    let mut sum = 0.0;
-    for (i, (_, weight)) in sorted.iter().enumerate() {
-        sum += weight;
-        if sum >= enough {
-            return i + 1;
-        }
+/// All but the `k` largest become -inf; of equals the first stay.
+fn keep_largest(logits: &mut [f32], k: usize) {
+    if k >= logits.len() {
+        return;
     }
-    sorted.len()
+    let mut order: Vec<usize> = (0..logits.len()).collect();
+    order.sort_by(|a, b| logits[*b].total_cmp(&logits[*a]));
+    order[k..].iter().for_each(|i| logits[*i] = f32::NEG_INFINITY);
 }

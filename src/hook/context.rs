@@ -121,17 +121,6 @@ impl Context {
         self.key_position = join_rows(old_position, kept, &self.position, self.pos, self.rows);
         self.keys = kept + self.pos;
     }
-
-    /// Appends a later call of the same rows, column by column.
-    pub fn append(&mut self, later: &Self) {
-        self.real = join_rows(&self.real, self.pos, &later.real, later.pos, self.rows);
-        self.position = join_rows(&self.position, self.pos, &later.position, later.pos, self.rows);
-        self.tokens = join_rows(&self.tokens, self.pos, &later.tokens, later.pos, self.rows);
-        self.pos += later.pos;
-        self.keys = later.keys;
-        self.key_real = later.key_real.clone();
-        self.key_position = later.key_position.clone();
-    }
 }
 
 fn join_rows<T: Copy>(a: &[T], a_width: usize, b: &[T], b_width: usize, rows: usize) -> Vec<T> {

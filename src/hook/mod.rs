@@ -2,6 +2,7 @@
 
 pub mod context;
 pub mod edit;
+mod editor;
 pub mod plan;
 pub mod random;
 pub mod record;

@@ -71,11 +71,25 @@ pub struct Recorded {
 pub struct Records {
     /// Whole tensors.
     pub tensors: BTreeMap<String, Recorded>,
-    /// Reducer states.
-    pub reducers: BTreeMap<String, Reducer>,
+    /// Reducer states: at each site, by kind.
+    pub reducers: BTreeMap<String, BTreeMap<&'static str, Reducer>>,
 }
 
 impl Records {
+    /// The reducer of this kind (`moments`, `firing`, ...) at a site.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when there is none.
+    pub fn reducer(&self, name: &str, kind: &str) -> Result<&Reducer> {
+        self.reducers.get(name).and_then(|kinds| kinds.get(kind)).ok_or_else(|| {
+            let known: Vec<&str> = self.reducers.keys().map(String::as_str).take(8).collect();
+            Error::invalid(
+                format!("no {kind} were reduced at `{name}`"),
+                format!("sites with reducers: {}", known.join(", ")),
+            )
+        })
+    }
+
     /// The tensor recorded at a site.
     ///
     /// # Errors
@@ -117,6 +131,12 @@ impl Recorder {
             }
         };
         Ok(Self { key, record, selected, visits: Vec::new(), reducer })
+    }
+
+    /// Whether both would be kept under the same name.
+    pub fn clashes(&self, other: &Self) -> bool {
+        let kind = |r: &Self| r.record.reduce.as_ref().map(ReducerSpec::kind);
+        self.key == other.key && kind(self) == kind(other)
     }
 
     /// Takes one visit of the site.
@@ -174,7 +194,8 @@ impl Recorder {
     /// What the pass recorded here.
     pub fn finish(self, site: &Site, into: &mut Records) -> Result<()> {
         if let Some(reducer) = self.reducer {
-            into.reducers.insert(self.key, reducer);
+            let kind = reducer.spec().kind();
+            into.reducers.entry(self.key).or_default().insert(kind, reducer);
             return Ok(());
         }
         if self.visits.is_empty() {

@@ -11,7 +11,8 @@ use candle_core::{Tensor, Var};
 
 use super::context::Context;
 use super::edit::{EditContext, Event};
-use super::plan::{Editor, Plan};
+use super::editor::Editor;
+use super::plan::Plan;
 use super::site::{Site, SiteId};
 use crate::Result;
 
@@ -57,9 +58,6 @@ impl<'p> Tap<'p> {
 
     /// Said by the network at the start of each forward call.
     pub fn enter(&mut self, call: Context) {
-        if let Some(plan) = self.plan.as_deref_mut() {
-            plan.enter(&call);
-        }
         self.call = call;
     }
 
@@ -120,7 +118,7 @@ fn visit(plan: &mut Plan, id: SiteId, mut x: Tensor, call: &Context) -> Result<T
 
 /// Applies one edit: narrows `x` to the selected indices, lets the operation replace it, writes it back in scope.
 fn edit(plan: &mut Plan, editor: &Editor, site: &Site, x: Tensor, call: &Context) -> Result<Tensor> {
-    let scope = call.scope(editor.selector())?;
+    let scope = call.scope(&editor.selector)?;
     if scope.as_ref().is_some_and(|s| !s.iter().any(|b| *b)) {
         return Ok(x);
     }
