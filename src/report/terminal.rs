@@ -8,7 +8,7 @@ use std::io::IsTerminal;
 use super::{Better, Block, Cell, Judged, Table, Verdict};
 
 /// Columns of a window whose width is not known.
-const WIDTH: usize = 100;
+const WIDTH: usize = 120;
 /// Between two columns.
 const GAP: usize = 2;
 /// A column of words is never made narrower than this.
@@ -29,11 +29,15 @@ impl Style {
         Self { width, colour: false }
     }
 
-    /// For stdout: the width from `COLUMNS`, colour on a terminal unless `NO_COLOR` is set (and not empty).
+    /// For stdout: the width of the terminal (or `COLUMNS`), colour on a terminal unless `NO_COLOR` is set (and not empty).
     pub fn stdout() -> Self {
         let columns = std::env::var("COLUMNS").ok().and_then(|c| c.parse().ok());
+        let window = terminal_size::terminal_size().map(|(width, _)| usize::from(width.0));
         let refused = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
-        Self { width: columns.filter(|c| *c > 0).unwrap_or(WIDTH), colour: std::io::stdout().is_terminal() && !refused }
+        Self {
+            width: columns.filter(|c| *c > 0).or(window).unwrap_or(WIDTH),
+            colour: std::io::stdout().is_terminal() && !refused,
+        }
     }
 
     fn paint(self, code: &str, text: &str) -> String {
@@ -131,16 +135,22 @@ fn arrow(better: Option<Better>) -> &'static str {
     }
 }
 
-/// Natural widths, with the widest columns of words narrowed until the row fits.
+/// Natural widths, with the widest columns of words narrowed until the row fits: to their longest word if that is
+/// enough, else further.
 fn widths(heads: &[String], cells: &[Vec<String>], right: &[bool], window: usize) -> Vec<usize> {
-    let widest = |column: usize| cells.iter().filter_map(|row| row.get(column)).map(|c| width(c)).max().unwrap_or(0);
-    let mut widths: Vec<usize> = heads.iter().enumerate().map(|(c, head)| widest(c).max(width(head))).collect();
+    let texts = |column: usize| cells.iter().filter_map(move |row| row.get(column)).chain(heads.get(column));
+    let widest = |column: usize| texts(column).map(|t| width(t)).max().unwrap_or(0);
+    let word = |column: usize| texts(column).flat_map(|t| t.split(' ')).map(width).max().unwrap_or(0);
+    let mut widths: Vec<usize> = (0..heads.len()).map(widest).collect();
     let gaps = GAP * widths.len().saturating_sub(1);
-    while widths.iter().sum::<usize>() + gaps > window {
-        let words = (0..widths.len()).filter(|c| !right[*c] && widths[*c] > NARROWEST);
-        match words.max_by_key(|c| widths[*c]) {
-            Some(column) => widths[column] -= 1,
-            None => break,
+    let whole: Vec<usize> = (0..heads.len()).map(|c| word(c).max(NARROWEST)).collect();
+    for floors in [whole, vec![NARROWEST; heads.len()]] {
+        while widths.iter().sum::<usize>() + gaps > window {
+            let words = (0..widths.len()).filter(|c| !right[*c] && widths[*c] > floors[*c]);
+            match words.max_by_key(|c| widths[*c]) {
+                Some(column) => widths[column] -= 1,
+                None => break,
+            }
         }
     }
     widths

@@ -25,7 +25,7 @@ impl Report for Examination {
             Column::new("relative error").better(Better::Less),
             Column::new("absolute").better(Better::Less),
             Column::new("tolerance"),
-            Column::new("largest at"),
+            Column::new("largest at [text, position]"),
         ];
         blocks.push(Block::Table(Table { columns, rows: self.findings.iter().map(row).collect() }));
         let verdicts: Vec<Judged> = self.findings.iter().filter(|f| f.verdict != Verdict::Passed).map(judged).collect();
@@ -58,7 +58,7 @@ fn row(finding: &Finding) -> Vec<Cell> {
         measured(finding.absolute),
         Cell::Error(finding.tolerance),
         match &finding.place {
-            Some(place) => Cell::text(format!("{}, text {}, position {}", place.site, place.text, place.position)),
+            Some(place) => Cell::text(format!("{} [{}, {}]", place.site, place.text, place.position)),
             None => Cell::Empty,
         },
     ]
@@ -101,7 +101,7 @@ impl Report for Comparison {
             Column::new("tensors"),
             Column::new("absolute error").better(Better::Less),
             Column::new("relative").better(Better::Less),
-            Column::new("largest at"),
+            Column::new("largest at [text, position]"),
         ];
         let row = |(kind, count, worst): &(String, usize, &SiteDifference)| {
             vec![
@@ -111,7 +111,7 @@ impl Report for Comparison {
                 Cell::Error(worst.absolute),
                 Cell::Error(worst.relative),
                 worst.row.map_or(Cell::Empty, |row| {
-                    Cell::text(format!("{}, row {row}, position {}", worst.site, worst.position))
+                    Cell::text(format!("{} [{row}, {}]", worst.site, worst.position))
                 }),
             ]
         };
