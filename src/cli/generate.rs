@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::common::{EditArgs, ModelArgs, print_json};
 use crate::Error;
-use crate::generate::{Generator, Options, Sampler};
+use crate::generate::{Finish, Generated, Generator, Options, Sampler};
 use crate::hook::{Pass, Registry};
 use crate::models::{Model, Side, Tokens};
 use crate::store::{Message, Tokenizer};
@@ -110,6 +110,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     })?;
     if let Some(printer) = printer {
         printer.finish()?;
+        remark(&generated, model.decoder.facts().context);
         return Ok(ExitCode::SUCCESS);
     }
     let mut results = Vec::new();
@@ -128,11 +129,26 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             "finish": generated.finish[row].word(),
         }));
     }
+    if !args.json {
+        remark(&generated, model.decoder.facts().context);
+    }
     if args.json {
         let events: Vec<Value> = generated.events.iter().map(|e| json!(e)).collect();
-        print_json(&json!({ "model": args.model.model, "seed": args.seed, "results": results, "events": events }))?;
+        print_json(
+            &json!({ "model": args.model.model, "seed": args.seed, "results": results, "events": events, "idle": generated.idle }),
+        )?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Says on stderr what a reader of the text would not see.
+fn remark(generated: &Generated, context: Option<usize>) {
+    if let (Some(limit), true) = (context, generated.finish.contains(&Finish::Context)) {
+        eprintln!("note: ended at the model's context of {limit} tokens");
+    }
+    for selector in &generated.idle {
+        eprintln!("warning: the edit at `{selector}` acted nowhere: its positions, rows or phase never came");
+    }
 }
 
 /// Writes a text to stdout as it grows: never half a character.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use candle_core::{DType, Tensor};
+use candle_core::{D, DType, Tensor};
 use serde_json::json;
 
 use super::common::{EditArgs, ModelArgs, print_json};
@@ -22,15 +22,16 @@ use crate::{Error, Result};
   optrode record ./stories260K --token-ids ids.json --sites logits --edit edit.json --out acts.safetensors
 
 The file holds one f32 tensor per full site name (NAME@raw for values before the edits), `logits`, `input_ids` and
-`attention_mask`, batch first; the names of the axes stand in the metadata key `axes` as JSON. Texts are right-padded;
-masked scores are -inf. With positions in the selector, rows that lack some of them end in NaN. `.npz` has no metadata.")]
+`attention_mask`, batch first. The metadata of a safetensors file says what it holds: axes, selectors, edits, seed and
+the model's sha256. Texts are right-padded; masked scores are -inf. With positions in the selector, rows that lack some
+of them end in NaN. The file can serve as the `tensors.safetensors` of an edit bundle: its mask goes with it. `.npz` has no metadata.")]
 pub struct Args {
     #[command(flatten)]
     model: ModelArgs,
     #[command(flatten)]
     source: SourceArgs,
     /// 0 for padding: a list of lists as long as those of --token-ids.
-    #[arg(long, value_name = "MASK.json", requires = "token_ids")]
+    #[arg(long, value_name = "MASK.json")]
     attention_mask: Option<PathBuf>,
     /// What to record (see `optrode sites`); may be repeated.
     #[arg(long, value_name = "SELECTOR", num_args = 1.., required = true)]
@@ -68,6 +69,12 @@ struct SourceArgs {
 
 impl Args {
     fn tokens(&self, model: &Model) -> Result<Tokens> {
+        if self.attention_mask.is_some() && self.source.token_ids.is_none() {
+            return Err(Error::invalid(
+                "--attention-mask is given without --token-ids",
+                "texts are padded here; give a mask only for token ids of your own",
+            ));
+        }
         let mut tokens = match (&self.source.token_ids, &self.source.file) {
             (Some(path), _) => {
                 let rows = read_id_rows(path)?;
@@ -114,6 +121,7 @@ impl Args {
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let write = writer(&args.out)?;
     let model = args.model.open()?;
+    spare_the_model(&args.out, &model)?;
     let (edits, values) = args.edits.read(&model)?;
     let tokens = args.tokens(&model)?;
     let pass = args.pass(&model, edits)?;
@@ -121,9 +129,17 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mut plan = Plan::compile(net.sites(), &pass, &Registry::elementary(), values, &[])?;
     let mut state = if args.no_cache { State::none() } else { State::cached() };
     net.forward(&Input::Tokens(tokens.clone()), &mut state, &mut Tap::new(&mut plan))?;
+    if let Some(idle) = plan.idle().first() {
+        return Err(Error::invalid(
+            format!("the edit at `{idle}` acted nowhere in these texts"),
+            "its positions, rows or phase never come; nothing is generated here",
+        )
+        .into());
+    }
     let records = plan.records(net.sites())?;
+    check_logits(&records, &tokens)?;
     let tensors = named(&records, &tokens)?;
-    write(args, &tensors, &records)?;
+    write(&args.out, &tensors, &metadata(args, &pass, &records, &model)?)?;
     let shapes: BTreeMap<&str, &[usize]> = tensors.iter().map(|(n, t)| (n.as_str(), t.dims())).collect();
     if args.json {
         print_json(&json!({ "out": args.out, "model": args.model.model, "tensors": shapes }))?;
@@ -133,7 +149,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-type Write = fn(&Args, &[(String, Tensor)], &Records) -> Result<()>;
+type Write = fn(&Path, &[(String, Tensor)], &BTreeMap<String, String>) -> Result<()>;
 
 /// The writer that the file's extension asks for; settled, with its folder, before any work is done.
 fn writer(out: &Path) -> Result<Write> {
@@ -148,22 +164,56 @@ fn writer(out: &Path) -> Result<Write> {
         return Err(Error::file(out, "this is a folder, expected a file to write", "name a file in it"));
     }
     match out.extension().and_then(|e| e.to_str()) {
-        Some("safetensors") => Ok(write_with_axes),
-        Some("npz") => Ok(|args, tensors, _| write_npz(&args.out, tensors)),
+        Some("safetensors") => Ok(|out, tensors, metadata| {
+            let sources = tensors.iter().map(|(n, t)| (n.clone(), Source::Tensor(t.clone())));
+            write_safetensors(out, &sources.collect::<Vec<_>>(), metadata)
+        }),
+        Some("npz") => Ok(|out, tensors, _| write_npz(out, tensors)),
         _ => Err(Error::file(out, "the extension is neither .safetensors nor .npz", "name the file accordingly")),
     }
 }
 
-fn write_with_axes(args: &Args, tensors: &[(String, Tensor)], records: &Records) -> Result<()> {
+/// Recording must not overwrite what it reads.
+fn spare_the_model(out: &Path, model: &Model) -> Result<()> {
+    let folder = out.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let same = folder.canonicalize().ok().zip(model.folder.path().canonicalize().ok()).is_some_and(|(a, b)| a == b);
+    if same {
+        return Err(Error::file(out, "this is the model's own folder", "write the activations elsewhere"));
+    }
+    Ok(())
+}
+
+/// Refuses logits that are not numbers: what is recorded beside them is worth nothing.
+fn check_logits(records: &Records, tokens: &Tokens) -> Result<()> {
+    let logits = records.get("logits")?;
+    if logits.dims()[..2] != [tokens.rows, tokens.pos] {
+        return Ok(());
+    }
+    let largest = logits.abs()?.max(D::Minus1)?.flatten_all()?.to_vec1::<f32>()?; // [rows * pos]
+    let sums = logits.sum(D::Minus1)?.flatten_all()?.to_vec1::<f32>()?; // a maximum may pass over NaN
+    let bad = |i: &usize| tokens.real[*i] && (!largest[*i].is_finite() || sums[*i].is_nan());
+    match (0..tokens.real.len()).find(bad) {
+        None => Ok(()),
+        Some(at) => Err(Error::invalid(
+            format!("the logits of row {}, column {} are not finite", at / tokens.pos, at % tokens.pos),
+            "an edit or the weights blow up: run `doctor`, or weaken the edit",
+        )),
+    }
+}
+
+/// What the file holds and how it came about.
+fn metadata(args: &Args, pass: &Pass, records: &Records, model: &Model) -> Result<BTreeMap<String, String>> {
     let axes: BTreeMap<&String, Vec<&str>> =
         records.tensors.iter().map(|(n, r)| (n, r.axes.iter().map(|a| a.name()).collect())).collect();
-    let metadata = BTreeMap::from([
+    Ok(BTreeMap::from([
         ("axes".to_string(), json!(axes).to_string()),
+        ("sites".to_string(), json!(args.sites).to_string()),
+        ("edits".to_string(), json!(pass.edits).to_string()),
+        ("seed".to_string(), args.seed.to_string()),
         ("model".to_string(), args.model.model.clone()),
+        ("model_sha256".to_string(), model.folder.identity()?.sha256),
         ("optrode".to_string(), env!("CARGO_PKG_VERSION").to_string()),
-    ]);
-    let sources: Vec<(String, Source)> = tensors.iter().map(|(n, t)| (n.clone(), Source::Tensor(t.clone()))).collect();
-    write_safetensors(&args.out, &sources, &metadata)
+    ]))
 }
 
 /// The records with the tokens that they belong to.

@@ -83,6 +83,8 @@ pub struct Generated {
     /// What the pass recorded, over prompt and generated tokens (all but each row's last, which is never run): the
     /// columns of the prompts, then one per step. Empty where nothing was run.
     pub records: Records,
+    /// Edits that acted nowhere: their positions, rows or phase never came.
+    pub idle: Vec<String>,
 }
 
 /// A network with what to record and edit while it generates.
@@ -131,9 +133,10 @@ impl Generator<'_> {
             input = input.next(&ids, &rows.running);
             whole = joined(&whole, &input);
         }
+        let idle = plan.idle().iter().map(|selector| selector.to_string()).collect();
         let records = match runs {
             0 => Records::default(),
-            _ => plan.records(self.net.sites())?,
+            _ => plan.records_so_far(self.net.sites())?,
         };
         events.sort_by_key(|e| (e.position, e.row));
         Ok(Generated {
@@ -141,6 +144,7 @@ impl Generator<'_> {
             rows: rows.new,
             events,
             records,
+            idle,
         })
     }
 

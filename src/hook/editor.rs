@@ -5,7 +5,7 @@ use std::sync::Arc;
 use candle_core::{Device, Tensor};
 
 use super::context::Context;
-use super::edit::{EditOp, Source, align, by_position};
+use super::edit::{EditOp, Source, SourceOf, align, by_position, real_first};
 use super::plan::Plan;
 use super::selector::{SelectedSite, Selector};
 use super::site::{Axis, Site};
@@ -16,6 +16,8 @@ pub(super) struct Editor {
     pub selector: Selector,
     pub selected: SelectedSite,
     pub op: Arc<dyn EditOp>,
+    /// Whether it has changed anything yet.
+    pub acted: bool,
 }
 
 impl Editor {
@@ -52,25 +54,60 @@ impl Editor {
         let Source::Of(of) = source else {
             return Err(Error::invalid("an edit value of an unknown kind", "see the edit schema"));
         };
-        if let Some(name) = &of.tensor {
-            let stored = plan.stored(name).ok_or_else(|| {
-                Error::invalid(format!("the stored tensor `{name}` is missing"), "put it into the bundle")
-            })?;
-            if self.op.wants_reference_set() || !site.by_position() {
-                return Ok(stored.clone());
-            }
-            return by_position(stored, part.rank(), call, scope);
+        match &of.tensor {
+            Some(name) => self.stored(plan, name, part, site, call, scope),
+            None => self.captured(plan, of, call, scope),
         }
+    }
+
+    /// A tensor of the bundle: narrowed where it has the site's whole axes, then broadcast or read by position.
+    fn stored(
+        &self,
+        plan: &Plan,
+        name: &str,
+        part: &Tensor,
+        site: &Site,
+        call: &Context,
+        scope: Option<&[bool]>,
+    ) -> Result<Tensor> {
+        let stored = plan.stored(name).ok_or_else(|| {
+            Error::invalid(format!("the stored tensor `{name}` is missing"), "put it into the bundle")
+        })?;
+        let mut value = stored.clone();
+        for (dim, kept) in &self.selected.indices {
+            // Broadcasting counts axes from the right.
+            let Some(at) = (dim + value.rank()).checked_sub(part.rank()) else { continue };
+            let whole = site.sizes[*dim].is_some_and(|size| size != kept.len() && value.dims()[at] == size);
+            if whole {
+                let index: Vec<u32> = kept.iter().map(|i| *i as u32).collect();
+                value = value.contiguous()?.index_select(&Tensor::from_vec(index, kept.len(), value.device())?, at)?;
+            }
+        }
+        if self.op.wants_reference_set() || !site.by_position() {
+            return Ok(value);
+        }
+        by_position(&value, part.rank(), call, scope)
+    }
+
+    /// The value of an earlier site, of this pass or another: narrowed like the edit, maps applied.
+    fn captured(&self, plan: &Plan, of: &SourceOf, call: &Context, scope: Option<&[bool]>) -> Result<Tensor> {
         let captured = plan.captured(of).ok_or_else(|| {
             Error::invalid(
                 format!("the value of site {:?} is not at hand when `{}` is edited", of.site, self.selector),
                 "use a site that the network computes before the edited one",
             )
         })?;
-        if self.op.wants_reference_set() {
-            return Ok(captured.tensor.detach());
-        }
-        let mut value = align(of, captured, call, scope)?;
+        let mut value = match self.op.wants_reference_set() {
+            true if of.rows.is_some() || of.positions.is_some() => {
+                return Err(Error::invalid(
+                    format!("the edit at `{}` maps rows or positions of a reference set", self.selector),
+                    "a reference set is taken whole: leave the maps out",
+                ));
+            }
+            true if captured.site.by_position() => real_first(&captured.tensor.detach(), &captured.call.real)?,
+            true => captured.tensor.detach(),
+            false => align(of, captured, call, scope)?,
+        };
         for (dim, kept) in &self.selected.indices {
             let axis = captured.site.axes.get(*dim);
             let heads = of.heads.as_ref().filter(|_| matches!(axis, Some(Axis::Head | Axis::KvHead)));

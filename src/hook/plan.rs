@@ -10,7 +10,8 @@ use super::edit::{Captured, Edit, Event, Registry, Source, SourceOf};
 use super::editor::Editor;
 use super::record::{Record, Recorder, Records};
 use super::run::Pass;
-use super::site::{Site, SiteId, SiteTable};
+use super::selector::{IndexList, Phase, Positions, SelectedSite, Selector};
+use super::site::{Axis, Site, SiteId, SiteTable};
 use super::tap::Form;
 use crate::{Error, Result};
 
@@ -83,6 +84,7 @@ impl Plan {
         }
         for selector in &pass.gradients {
             for selected in selector.resolve(table)?.sites {
+                check_gradient(selector, &selected)?;
                 plan.actions_mut(table, selected.site).gradient = true;
                 plan.set_opens(selected.site);
             }
@@ -97,6 +99,7 @@ impl Plan {
         for selected in record.site.resolve(table)?.sites {
             let id = selected.site;
             let site = table.get(id);
+            check_times(&record.site, site)?;
             let raw = record.site.raw();
             let key = if raw { format!("{}@raw", site.name) } else { site.name.clone() };
             let recorder = Recorder::new(key, record.clone(), selected, site)?;
@@ -115,12 +118,19 @@ impl Plan {
 
     fn add_edit(&mut self, table: &SiteTable, edit: &Edit, registry: &Registry) -> Result<()> {
         let op = registry.build(edit)?;
+        if edit.site.raw() {
+            return Err(Error::invalid(
+                format!("the edit at `{}` is scoped `@raw`", edit.site),
+                "`@raw` says when a record is taken; leave it out",
+            ));
+        }
         for source in op.sources() {
             self.check_source(table, source, edit)?;
         }
         for selected in edit.site.resolve(table)?.sites {
             let id = selected.site;
-            let editor = Editor { selector: edit.site.clone(), selected, op: op.clone() };
+            check_times(&edit.site, table.get(id))?;
+            let editor = Editor { selector: edit.site.clone(), selected, op: op.clone(), acted: false };
             self.actions_mut(table, id).editors.push(editor);
             self.set_opens(id);
         }
@@ -131,6 +141,13 @@ impl Plan {
     fn check_source(&mut self, table: &SiteTable, source: &Source, edit: &Edit) -> Result<()> {
         source.check()?;
         let Source::Of(of) = source else { return Ok(()) };
+        let by_head = |(axis, _): &(Axis, IndexList)| matches!(axis, Axis::Head | Axis::KvHead);
+        if of.heads.is_some() && !edit.site.indices().iter().any(by_head) {
+            return Err(Error::invalid(
+                format!("the edit at `{}` has a head map but selects no heads", edit.site),
+                "name the edited heads, for example `[head=0..8]`; the map gives the source's head for each",
+            ));
+        }
         if let Some(name) = &of.tensor {
             if !self.values.stored.contains_key(name) {
                 let known: Vec<&str> = self.values.stored.keys().map(String::as_str).collect();
@@ -243,6 +260,15 @@ impl Plan {
         }
     }
 
+    /// The edits that have acted nowhere so far: their positions, rows or phase never came.
+    pub fn idle(&self) -> Vec<&Selector> {
+        let editors = self.actions.iter().flatten().flat_map(|actions| &actions.editors);
+        let mut idle: Vec<&Selector> = editors.clone().filter(|e| !e.acted).map(|e| &e.selector).collect();
+        idle.retain(|selector| !editors.clone().any(|e| e.acted && e.selector == **selector));
+        idle.dedup();
+        idle
+    }
+
     /// Takes the events raised since the last call.
     pub fn drain_events(&mut self) -> Vec<Event> {
         std::mem::take(&mut self.events)
@@ -256,6 +282,15 @@ impl Plan {
     /// Ends the pass: everything recorded.
     pub fn records(mut self, table: &SiteTable) -> Result<Records> {
         self.finish_into(table, "", &mut Values::default())
+    }
+
+    /// Ends a pass that may have ended before a recorded position or phase came: what was recorded until then.
+    pub fn records_so_far(mut self, table: &SiteTable) -> Result<Records> {
+        for actions in self.actions.iter_mut().flatten() {
+            actions.raw.retain(Recorder::visited);
+            actions.recorders.retain(Recorder::visited);
+        }
+        self.records(table)
     }
 
     /// Ends the pass `name` of a job: everything recorded; what later passes may use goes into `values`.
@@ -272,4 +307,27 @@ impl Plan {
         }
         Ok(records)
     }
+}
+
+/// Refuses a time scope at a site that is not visited over time.
+fn check_times(selector: &Selector, site: &Site) -> Result<()> {
+    if selector.time().is_all() || site.dim(Axis::Time).is_some() {
+        return Ok(());
+    }
+    Err(Error::invalid(
+        format!("`{selector}` is scoped by time, which `{}` does not have", site.name),
+        "scope it by position (`@0..5`) or phase (`@generated`)",
+    ))
+}
+
+/// A gradient is taken at whole sites.
+fn check_gradient(selector: &Selector, selected: &SelectedSite) -> Result<()> {
+    let scoped = *selector.positions() != Positions::All || selector.phase() != Phase::Any || selector.rows().is_some();
+    if selected.indices.is_empty() && !scoped && !selector.raw() {
+        return Ok(());
+    }
+    Err(Error::invalid(
+        format!("the gradient at `{selector}` is narrowed by indices, positions or rows"),
+        "ask for the whole site, and take the part from the gradient",
+    ))
 }

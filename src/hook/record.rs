@@ -139,6 +139,11 @@ impl Recorder {
         self.key == other.key && kind(self) == kind(other)
     }
 
+    /// True when there is something to keep.
+    pub fn visited(&self) -> bool {
+        self.reducer.is_some() || !self.visits.is_empty()
+    }
+
     /// Takes one visit of the site.
     pub fn visit(&mut self, site: &Site, x: &Tensor, call: &Context) -> Result<()> {
         let mut y = x.detach();

@@ -98,7 +98,7 @@ fn visit(plan: &mut Plan, id: SiteId, mut x: Tensor, call: &Context) -> Result<T
     for recorder in &mut actions.raw {
         recorder.visit(&actions.site, &x, call)?;
     }
-    for editor in &actions.editors {
+    for editor in &mut actions.editors {
         x = edit(plan, editor, &actions.site, x, call)?;
     }
     if actions.gradient {
@@ -117,11 +117,12 @@ fn visit(plan: &mut Plan, id: SiteId, mut x: Tensor, call: &Context) -> Result<T
 }
 
 /// Applies one edit: narrows `x` to the selected indices, lets the operation replace it, writes it back in scope.
-fn edit(plan: &mut Plan, editor: &Editor, site: &Site, x: Tensor, call: &Context) -> Result<Tensor> {
+fn edit(plan: &mut Plan, editor: &mut Editor, site: &Site, x: Tensor, call: &Context) -> Result<Tensor> {
     let scope = call.scope(&editor.selector)?;
     if scope.as_ref().is_some_and(|s| !s.iter().any(|b| *b)) {
         return Ok(x);
     }
+    editor.acted = true;
     let part = editor.narrow(&x, site, call)?;
     let values = editor.values(plan, &part, site, call, scope.as_deref())?;
     let mut events: Vec<Event> = Vec::new();

@@ -56,13 +56,27 @@ impl Outcome {
 /// Runs every pass of a job.
 ///
 /// # Errors
-/// Whatever is wrong with selectors, edits and values (found before a pass starts) or with the inputs.
+/// Whatever is wrong with a pass's selectors, edits and values (found before that pass starts) or with the inputs.
 pub fn execute(net: &dyn Network, job: Job) -> Result<Outcome> {
     if job.inputs.len() != 1 && job.inputs.len() != job.run.passes.len() {
         return Err(Error::invalid(
             format!("a job of {} passes got {} inputs", job.run.passes.len(), job.inputs.len()),
             "give one input for all passes, or one for each",
         ));
+    }
+    for (i, pass) in job.run.passes.iter().enumerate() {
+        if !pass.gradients.is_empty() {
+            return Err(Error::invalid(
+                format!("pass `{}` of the job asks for gradients, which need a metric", pass.name),
+                "use `models::gradients` with a metric of the output",
+            ));
+        }
+        if job.run.passes[..i].iter().any(|p| p.name == pass.name) {
+            return Err(Error::invalid(
+                format!("two passes of the job are named `{}`", pass.name),
+                "give each pass its own name",
+            ));
+        }
     }
     let mut values = Values { stored: job.stored, ..Values::default() };
     let mut passes = Vec::with_capacity(job.run.passes.len());

@@ -25,9 +25,10 @@ pub struct Gradients {
 ///
 /// Sites are those of `pass.gradients`; weights are those parameters of `net` that are `Var`s.
 ///
+/// A site that the metric does not depend on has the gradient 0.
+///
 /// # Errors
-/// [`Error::Invalid`] when the metric is no scalar, or does not depend on a site that was asked for (its gradient
-/// would be silently missing).
+/// [`Error::Invalid`] when the metric is no scalar, or a gradient is asked for at a part of a site.
 pub fn gradients(
     net: &dyn Network,
     input: &Input,

@@ -117,6 +117,32 @@ impl Tokens {
         Ok(batch)
     }
 
+    /// Checks that all tables have the batch's size, and that a cache belongs to as many rows.
+    pub(crate) fn check(&self, before: Option<&Context>) -> Result<()> {
+        let cells = self.rows * self.pos;
+        let fits = self.ids.len() == cells && self.real.len() == cells && self.documents.len() == self.rows;
+        if !fits || cells == 0 {
+            return Err(Error::invalid(
+                format!(
+                    "a batch of {} rows of {} tokens has {} ids, {} mask entries and {} document numbers",
+                    self.rows,
+                    self.pos,
+                    self.ids.len(),
+                    self.real.len(),
+                    self.documents.len()
+                ),
+                "make it with `Tokens::from_rows` or `Tokens::from_mask`",
+            ));
+        }
+        match before {
+            Some(before) if before.rows != self.rows => Err(Error::invalid(
+                format!("a cache of {} rows is given {} rows", before.rows, self.rows),
+                "go on with the batch that filled the cache, or start a new state",
+            )),
+            _ => Ok(()),
+        }
+    }
+
     /// The real ids of a row.
     pub fn row(&self, row: usize) -> Vec<u32> {
         let span = row * self.pos..(row + 1) * self.pos;

@@ -7,13 +7,14 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::safetensors::{Storage, WeightFile};
+use super::safetensors::WeightFile;
 use super::text::read_json;
+use crate::hook::edit::real_first;
 use crate::hook::{Edit, Registry};
 use crate::{Error, Result};
 
@@ -87,8 +88,9 @@ impl Bundle {
         if path.is_dir() && stored.exists() {
             let weights = WeightFile::open(&stored)?;
             for name in weights.names() {
-                tensors.insert(name.to_string(), weights.tensor(name, device, Storage::F32)?);
+                tensors.insert(name.to_string(), weights.activation(name, device)?);
             }
+            lay_out_by_position(&mut tensors)?;
         }
         Ok(Self { path: json, file, tensors })
     }
@@ -111,4 +113,21 @@ impl Bundle {
         }
         Ok(())
     }
+}
+
+/// Recorded tensors bring the mask of their texts: with it their columns become positions, and their padding NaN, so
+/// that neither can pass for something else. Attention maps stay as they are.
+fn lay_out_by_position(tensors: &mut BTreeMap<String, Tensor>) -> Result<()> {
+    tensors.remove("input_ids");
+    let Some(mask) = tensors.remove("attention_mask") else { return Ok(()) };
+    let (rows, columns) = mask.dims2()?;
+    let real: Vec<bool> =
+        mask.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?.iter().map(|m| *m != 0.0).collect();
+    for (name, tensor) in tensors.iter_mut() {
+        let map = name.ends_with("hook_pattern") || name.ends_with("hook_attn_scores");
+        if tensor.rank() > 2 && tensor.dims()[..2] == [rows, columns] && !map {
+            *tensor = real_first(tensor, &real)?;
+        }
+    }
+    Ok(())
 }

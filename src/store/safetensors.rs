@@ -141,6 +141,23 @@ impl WeightFile {
         })
     }
 
+    /// Reads a recorded tensor: as [`WeightFile::tensor`], but f32 values may be -inf (masked scores) or NaN (positions
+    /// that a row lacks), which weights may not.
+    ///
+    /// # Errors
+    /// As [`WeightFile::tensor`].
+    pub fn activation(&self, name: &str, device: &Device) -> Result<Tensor> {
+        let Some(info) = self.info(name).filter(|info| info.element == ElementType::F32) else {
+            return self.tensor(name, device, Storage::F32);
+        };
+        let mut values: Vec<f32> = Vec::with_capacity(info.elements());
+        self.bytes(name, |bytes| {
+            values.extend(bytes.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)));
+            Ok(())
+        })?;
+        Ok(Tensor::from_vec(values, info.shape.as_slice(), device)?)
+    }
+
     /// The bytes of a tensor as they are in the file, handed to `sink` in chunks. What is copied unread may well
     /// be of a type that nothing here computes with.
     ///

@@ -13,6 +13,11 @@ const MAX_TEXT: u64 = 256 << 20;
 
 /// Reads a text file of bounded size.
 pub(crate) fn read_text(path: &Path) -> Result<String> {
+    // Before it is opened: opening a pipe waits for its writer.
+    if !std::fs::metadata(path).map_err(Error::io(path))?.is_file() {
+        let kind = if path.is_dir() { "a folder" } else { "no regular file" };
+        return Err(Error::file(path, format!("this is {kind}, expected a file"), "give a file on disk"));
+    }
     let file = File::open(path).map_err(Error::io(path))?;
     let length = file.metadata().map_err(Error::io(path))?.len();
     if length > MAX_TEXT {

@@ -6,7 +6,9 @@ mod bad_requests;
 mod generate;
 mod help;
 mod hub;
+mod hub_configs;
 mod record;
+mod round_trip;
 mod sites;
 
 use std::path::{Path, PathBuf};

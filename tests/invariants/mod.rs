@@ -9,4 +9,5 @@ mod observing;
 mod order;
 mod patching;
 mod placement;
+mod references;
 mod repeatable;

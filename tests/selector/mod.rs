@@ -140,13 +140,18 @@ fn a_site_of_the_network_goes_before_a_short_name() {
 }
 
 #[test]
-fn brackets_give_sorted_indices_per_dimension() {
-    let found = parse("blocks.{1,4}.attn.hook_z[d_head=-1,0..=2,1..3][head=6]@last").resolve(&table()).unwrap();
+fn brackets_give_indices_per_dimension_in_ascending_order() {
+    let found = parse("blocks.{1,4}.attn.hook_z[d_head=0..=2,-1][head=6]@last").resolve(&table()).unwrap();
     for site in &found.sites {
         assert_eq!(site.indices, [(2, vec![6]), (3, vec![0, 1, 2, 63])]);
     }
     let found = parse("pattern0[key=0,1..4]").resolve(&table()).unwrap();
     assert_eq!(found.sites[0].indices, [(3, vec![0, 1, 2, 3])]);
+    // Values of an edit go by the order of the indices: another order, or a repeat, would misplace them.
+    for list in ["5,3", "-1,0", "3,3", "0..4,2", "2..4,0"] {
+        let refused = parse(&format!("blocks.0.mlp.hook_post[neuron={list}]")).resolve(&table()).unwrap_err();
+        assert!(refused.to_string().contains("out of order or twice"), "{list}: {refused}");
+    }
 }
 
 #[test]
@@ -344,7 +349,7 @@ fn expect_asserts_the_number_of_sites_and_lists_them() {
 #[test]
 fn show_prints_one_line_per_site() {
     let t = table();
-    let found = parse("blocks.{0,3}.mlp.hook_post[neuron=12,40,100..200,13]").resolve(&t).unwrap();
+    let found = parse("blocks.{0,3}.mlp.hook_post[neuron=12,13,40,100..200]").resolve(&t).unwrap();
     assert_eq!(
         found.show(&t),
         "blocks.0.mlp.hook_post[neuron=12,13,40,100..200] of [batch, pos, neuron 3072]\n\

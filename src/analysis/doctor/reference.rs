@@ -15,7 +15,7 @@ use super::runs::{Batch, wrong_shape};
 use crate::hook::{Axis, Pass, Plan, Record, Registry, Values};
 use crate::models::{Decoder, Network, Tokens};
 use crate::report::number;
-use crate::store::{ElementType, Storage, WeightFile};
+use crate::store::WeightFile;
 use crate::{Error, Result};
 
 /// Largest absolute difference of f32 activations that were computed by two programs: what published ports of
@@ -50,7 +50,7 @@ impl Reference {
     pub fn read(file: &WeightFile) -> Result<Self> {
         let mut tensors = BTreeMap::new();
         for name in file.names() {
-            tensors.insert(name.to_string(), activation(file, name)?);
+            tensors.insert(name.to_string(), file.activation(name, &Device::Cpu)?);
         }
         Self::from_tensors(tensors)
     }
@@ -79,19 +79,6 @@ impl Reference {
         }
         Ok(Self { tokens: Tokens::from_mask(&ids, &mask)?, sites: tensors })
     }
-}
-
-/// One tensor; f32 may hold -inf (hidden scores), which weights may not.
-fn activation(file: &WeightFile, name: &str) -> Result<Tensor> {
-    let Some(info) = file.info(name).filter(|info| info.element == ElementType::F32) else {
-        return file.tensor(name, &Device::Cpu, Storage::F32);
-    };
-    let mut values: Vec<f32> = Vec::with_capacity(info.elements());
-    file.bytes(name, |bytes| {
-        values.extend(bytes.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)));
-        Ok(())
-    })?;
-    Ok(Tensor::from_vec(values, info.shape.as_slice(), &Device::Cpu)?)
 }
 
 fn whole_numbers(name: &str, tensor: &Tensor) -> Result<Vec<Vec<u32>>> {

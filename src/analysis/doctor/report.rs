@@ -110,9 +110,7 @@ impl Report for Comparison {
                 Cell::count(*count),
                 Cell::Error(worst.absolute),
                 Cell::Error(worst.relative),
-                worst.row.map_or(Cell::Empty, |row| {
-                    Cell::text(format!("{} [{row}, {}]", worst.site, worst.position))
-                }),
+                worst.row.map_or(Cell::Empty, |row| Cell::text(format!("{} [{row}, {}]", worst.site, worst.position))),
             ]
         };
         let mut blocks = vec![

@@ -115,7 +115,7 @@ impl EditOp for Scale {
     }
 }
 
-/// Clamping to an interval; a side that is not given is open.
+/// Clamping to an interval; a side that is not given is open, but not both.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Clamp {
@@ -130,6 +130,9 @@ pub struct Clamp {
 impl EditOp for Clamp {
     fn apply(&self, x: &Tensor, _: &mut EditContext) -> Result<Tensor> {
         let (lower, upper) = (self.lower, self.upper);
+        if lower.is_none() && upper.is_none() {
+            return Err(Error::invalid("clamp has neither a lower nor an upper end", "give `lower`, `upper` or both"));
+        }
         if let (Some(l), Some(u)) = (lower, upper)
             && l > u
         {
@@ -180,14 +183,21 @@ impl EditOp for Mean {
     fn apply(&self, x: &Tensor, cx: &mut EditContext) -> Result<Tensor> {
         let set = reference(x, cx)?;
         match self.per {
-            Per::Pooled => spread(&set.flatten(0, 1)?.mean(0)?, x, cx),
+            Per::Pooled => spread(&mean_of_numbers(&set.flatten(0, 1)?)?.squeeze(0)?, x, cx),
             Per::Position => {
-                let mean = set.mean_keepdim(0)?; // [1, positions, ...]
+                let mean = mean_of_numbers(&set)?; // [1, positions, ...]
                 let mean = super::source::by_position(&mean, x.rank(), cx.call, cx.scope)?;
                 spread(&mean, x, cx)
             }
         }
     }
+}
+
+/// Mean over the first axis, which stays; NaN (padding of the reference texts) does not count.
+fn mean_of_numbers(set: &Tensor) -> Result<Tensor> {
+    let counts = set.eq(set)?; // a NaN is not equal to itself
+    let numbers = counts.where_cond(set, &set.zeros_like()?)?;
+    Ok((numbers.sum_keepdim(0)? / counts.to_dtype(set.dtype())?.sum_keepdim(0)?)?)
 }
 
 /// Resample ablation: each row takes one example of the reference set, at the same positions.
@@ -218,7 +228,30 @@ impl EditOp for Resample {
         let rows = draws.len();
         let drawn = set.index_select(&Tensor::from_vec(draws, rows, set.device())?, 0)?; // [rows, positions, ...]
         let drawn = super::source::by_position(&drawn, x.rank(), cx.call, cx.scope)?;
+        short_examples(&drawn, cx)?;
         spread(&drawn, x, cx)
+    }
+}
+
+/// Refuses a drawn example that ends before a position at which it is needed.
+fn short_examples(drawn: &Tensor, cx: &EditContext) -> Result<()> {
+    if drawn.rank() < 2 || drawn.dim(0)? != cx.call.rows || drawn.dim(1)? != cx.call.pos {
+        return Ok(());
+    }
+    let first = drawn.flatten_from(2)?.narrow(2, 0, 1)?.flatten_all()?; // [rows * pos]
+    let first = first.to_dtype(candle_core::DType::F32)?.to_vec1::<f32>()?;
+    let needed = |i: usize| cx.call.real[i] && cx.scope.is_none_or(|s| s[i]);
+    match first.iter().enumerate().position(|(i, v)| v.is_nan() && needed(i)) {
+        None => Ok(()),
+        Some(at) => Err(Error::invalid(
+            format!(
+                "the example drawn for row {} at `{}` ends before position {}",
+                at / cx.call.pos,
+                cx.site.name,
+                cx.call.position[at]
+            ),
+            "resample from texts that are at least as long, or scope the edit to the positions that all have",
+        )),
     }
 }
 

@@ -73,6 +73,12 @@ impl SourceOf {
             (Some(t), None) if self.pass.is_some() => {
                 Err(Error::invalid(format!("the edit value `{t}` is a stored tensor, yet names a pass"), hint))
             }
+            (Some(t), None) if self.rows.is_some() || self.positions.is_some() || self.heads.is_some() => {
+                Err(Error::invalid(
+                    format!("the edit value `{t}` is a stored tensor, yet has a row, position or head map"),
+                    "maps go with the value of a site; store the tensor in the order that is wanted",
+                ))
+            }
             _ => Ok(()),
         }
     }
@@ -203,4 +209,26 @@ pub(crate) fn by_position(stored: &Tensor, rank: usize, call: &Context, scope: O
     shape[0] = call.rows;
     shape[1] = call.pos;
     Ok(table.flatten(0, 1)?.index_select(&index, 0)?.reshape(shape)?)
+}
+
+/// A tensor `[rows, columns, ...]` with each row's real tokens moved to the front, in order: column = position. What is
+/// left of a row is NaN, so that padding can never pass for a value.
+///
+/// `real` is `[rows, columns]`.
+pub(crate) fn real_first(x: &Tensor, real: &[bool]) -> Result<Tensor> {
+    let (rows, columns) = (x.dim(0)?, x.dim(1)?);
+    if real.iter().all(|r| *r) {
+        return Ok(x.clone());
+    }
+    let nothing = (rows * columns) as u32;
+    let mut index = Vec::with_capacity(rows * columns);
+    for (row, real) in real.chunks(columns).enumerate() {
+        let before = index.len();
+        index.extend((0..columns).filter(|c| real[*c]).map(|c| (row * columns + c) as u32));
+        index.resize(before + columns, nothing);
+    }
+    let flat = x.flatten(0, 1)?.contiguous()?; // [rows * columns, ...]
+    let padding = flat.narrow(0, 0, 1)?.affine(0.0, f64::NAN)?;
+    let index = Tensor::from_vec(index, rows * columns, x.device())?;
+    Ok(Tensor::cat(&[&flat, &padding], 0)?.index_select(&index, 0)?.reshape(x.shape())?)
 }

@@ -70,6 +70,23 @@ impl IndexList {
         self.resolve(MAX_OPEN)
     }
 
+    /// Hands `resolved` on if the list names its indices in ascending order, each once.
+    ///
+    /// Values are given in the order of the indices, so that another order would put them in the wrong places.
+    pub(super) fn ascending(&self, resolved: Vec<usize>) -> Result<Vec<usize>> {
+        let len = resolved.last().map_or(0, |last| last + 1);
+        let written = self.0.iter().map(|item| item.bounds(len));
+        let named: i64 = written.map(|(start, end)| end.saturating_sub(start)).sum();
+        let starts: Vec<i64> = self.0.iter().map(|item| item.bounds(len).0).collect();
+        if named == resolved.len() as i64 && starts.is_sorted() {
+            return Ok(resolved);
+        }
+        Err(Error::invalid(
+            format!("`{self}` names indices out of order or twice"),
+            "write them in ascending order, each once: values of an edit are given in that order",
+        ))
+    }
+
     /// Whether index `i` among `len` is named. Entries that reach outside `0..len` are clipped, not refused.
     pub fn contains(&self, i: usize, len: usize) -> bool {
         let Ok(at) = i64::try_from(i) else { return false };

@@ -49,6 +49,7 @@ impl Selector {
                 Some(size) => list.resolve(size),
                 None => list.resolve_open(),
             };
+            let indices = indices.and_then(|i| list.ascending(i));
             out.push((dim, indices.map_err(|e| at_site(site, *axis, e))?));
         }
         out.sort_by_key(|(dim, _)| *dim);

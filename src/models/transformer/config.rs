@@ -15,6 +15,8 @@ const HARMLESS: &[&str] = &[
     "_attn_implementation_autoset",
     "_commit_hash",
     "_name_or_path",
+    "_num_labels",
+    "activation_dropout",
     "add_cross_attention",
     "architectures",
     "attention_dropout",
@@ -38,7 +40,6 @@ const HARMLESS: &[&str] = &[
     "encoder_no_repeat_ngram_size",
     "eos_token_id",
     "exponential_decay_length_penalty",
-    "ffn_config",
     "finetuning_task",
     "forced_bos_token_id",
     "forced_eos_token_id",
@@ -50,37 +51,41 @@ const HARMLESS: &[&str] = &[
     "initializer_range",
     "is_decoder",
     "is_encoder_decoder",
+    "is_llama_config",
     "label2id",
     "layerdrop",
     "length_penalty",
     "mask_token_id",
     "masked_softmax_fusion",
     "max_length",
+    "max_sequence_length",
     "mem_efficient",
     "min_length",
     "model_type",
     "n_ctx",
+    "n_special",
     "no_repeat_ngram_size",
     "num_beam_groups",
     "num_beams",
+    "num_labels",
     "num_return_sequences",
     "offset_alibi",
     "output_attentions",
     "output_hidden_states",
+    "output_past",
     "output_scores",
     "pad_token_id",
+    "predict_special_tokens",
     "prefix",
     "pretraining_tp",
     "problem_type",
-    "pruned_heads",
     "remove_invalid_values",
     "repetition_penalty",
-    "resid_pdrop",
     "resid_dropout",
+    "resid_pdrop",
     "residual_dropout",
     "return_dict",
     "return_dict_in_generate",
-    "router_aux_loss_coef",
     "scale_fp32_softmax",
     "sep_token_id",
     "skip_bias_add",
@@ -101,9 +106,12 @@ const HARMLESS: &[&str] = &[
     "top_p",
     "torch_dtype",
     "torchscript",
+    "transformers.js_config",
     "transformers_version",
     "typical_p",
     "unk_token_id",
+    "unsloth_fixed",
+    "unsloth_version",
     "use_bfloat16",
     "use_cache",
     "use_return_dict",
@@ -164,6 +172,18 @@ impl<'a> Config<'a> {
         }
     }
 
+    /// A size that goes by two names, at least one of which must be there; both must agree.
+    pub fn usize_by(&self, first: &'static str, second: &'static str) -> Result<usize> {
+        match (self.opt_usize(first)?, self.opt_usize(second)?) {
+            (Some(a), Some(b)) if a != b => Err(Error::invalid(
+                format!("config.json has `{first}` = {a} and `{second}` = {b}, which mean the same"),
+                "leave one of them out",
+            )),
+            (_, Some(_)) => self.usize(second),
+            _ => self.usize(first),
+        }
+    }
+
     /// A whole number with a default.
     pub fn usize_or(&self, key: &'static str, default: usize) -> Result<usize> {
         Ok(self.opt_usize(key)?.unwrap_or(default))
@@ -211,7 +231,7 @@ impl<'a> Config<'a> {
         }
     }
 
-    /// The longest text: `max_position_embeddings`, times the factor of dynamic rotary scaling, which is made for more.
+    /// The longest text: `max_position_embeddings`; more where dynamic or YaRN scaling is made for it.
     pub fn context(&self) -> Result<Option<usize>> {
         let Some(trained) = self.opt_usize("max_position_embeddings")? else {
             return Ok(None);
@@ -219,10 +239,14 @@ impl<'a> Config<'a> {
         let scaling = self.value("rope_parameters").or(self.value("rope_scaling"));
         let kind = scaling.and_then(|s| s.get("rope_type").or(s.get("type"))).and_then(Value::as_str);
         let factor = scaling.and_then(|s| s.get("factor")).and_then(Value::as_f64);
-        Ok(Some(match (kind, factor) {
-            (Some("dynamic"), Some(factor)) if factor.is_finite() && factor > 1.0 => (trained as f64 * factor) as usize,
-            _ => trained,
-        }))
+        let original = scaling.and_then(|s| s.get("original_max_position_embeddings")).and_then(Value::as_u64);
+        let from = match kind {
+            Some("dynamic") => trained,
+            Some("yarn") => original.map_or(trained, |n| n.min(1 << 31) as usize),
+            _ => return Ok(Some(trained)),
+        };
+        let stretched = factor.filter(|f| f.is_finite() && *f > 1.0).map_or(0, |f| (from as f64 * f) as usize);
+        Ok(Some(trained.max(stretched)))
     }
 
     /// Marks keys as known not to matter for this family.
@@ -287,18 +311,19 @@ impl<'a> Config<'a> {
     /// Ends the reading: a key that was neither read nor known not to matter is refused.
     pub fn finish(&self, family: &str) -> Result<()> {
         let read = self.read.borrow();
-        let unknown = self
-            .map
-            .iter()
-            .find(|(key, value)| !value.is_null() && !read.contains(key.as_str()) && !HARMLESS.contains(&key.as_str()));
-        let Some((key, value)) = unknown else { return Ok(()) };
+        let unknown: Vec<(&String, &Value)> = (self.map.iter())
+            .filter(|(k, v)| !v.is_null() && !read.contains(k.as_str()) && !HARMLESS.contains(&k.as_str()))
+            .collect();
+        let Some((key, _)) = unknown.first() else { return Ok(()) };
         let near = read.iter().filter(|k| edit_distance(k, key) <= 3).min_by_key(|k| edit_distance(k, key));
-        let hint = near.map_or_else(
+        let hint = near.filter(|_| unknown.len() == 1).map_or_else(
             || "it could change the numbers, so the model is refused; remove it only if you know it does not".into(),
             |n| format!("did you mean `{n}`?"),
         );
+        let named: Vec<String> = unknown.iter().take(8).map(|(k, v)| format!("`{k}` = {}", short(v))).collect();
+        let (keys, are) = if unknown.len() == 1 { ("the key", "is") } else { ("the keys", "are") };
         Err(Error::invalid(
-            format!("config.json has the key `{key}` = {}, which is not understood for {family}", short(value)),
+            format!("config.json has {keys} {}, which {are} not understood for {family}", named.join(", ")),
             hint,
         ))
     }

@@ -214,6 +214,7 @@ impl Network for Decoder {
 
     fn forward(&self, input: &Input, state: &mut State, tap: &mut Tap) -> Result<Tensor> {
         let Input::Tokens(tokens) = input;
+        tokens.check(state.context.as_ref())?;
         let context = tokens.context(state.context.as_ref());
         let longest = (0..tokens.rows).map(|row| context.real_keys(row)).max().unwrap_or(0);
         self.check(tokens, longest)?;

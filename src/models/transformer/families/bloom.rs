@@ -25,14 +25,11 @@ pub(super) const NAMES: Names = Names {
 pub(super) fn describe(c: &Config) -> Result<(Facts, Names)> {
     c.require("apply_residual_connection_post_layernorm", false)?;
     c.skip(&["seq_length", "attention_softmax_in_fp32", "bias_dropout_fusion"]);
-    let d_model = match c.opt_usize("n_embed")? {
-        Some(d) => d,
-        None => c.usize("hidden_size")?,
-    };
+    let d_model = c.usize_by("n_embed", "hidden_size")?;
     let sizes = GptSizes {
         d_model,
-        n_heads: either(c, "n_head", "num_attention_heads")?,
-        n_layers: either(c, "n_layer", "num_hidden_layers")?,
+        n_heads: c.usize_by("n_head", "num_attention_heads")?,
+        n_layers: c.usize_by("n_layer", "num_hidden_layers")?,
         d_mlp: c.usize_or("n_inner", 4 * d_model)?,
     };
     let mut facts =
@@ -41,12 +38,4 @@ pub(super) fn describe(c: &Config) -> Result<(Facts, Names)> {
     facts.attn.layout = QkvLayout::Grouped;
     facts.attn.alibi = Some(Alibi { rounded: false, scaled: false });
     Ok((facts, NAMES))
-}
-
-/// A size that goes by two names.
-pub(super) fn either(c: &Config, first: &'static str, second: &'static str) -> Result<usize> {
-    match c.opt_usize(second)? {
-        Some(n) => c.usize_or(first, n),
-        None => c.usize(first),
-    }
 }

@@ -3,20 +3,18 @@
 
 use super::super::config::Config;
 use super::super::facts::{Alibi, Facts, Names, Placement, QkvLayout};
-use super::bloom::{self, either};
+use super::bloom;
 use super::{GptSizes, activation, gpt_like};
 use crate::Result;
 
 pub(super) fn describe(c: &Config) -> Result<(Facts, Names)> {
     c.require("apply_residual_connection_post_layernorm", false)?;
-    let d_model = match c.opt_usize("n_embed")? {
-        Some(d) => d,
-        None => c.usize("hidden_size")?,
-    };
+    c.skip(&["ff_factor"]); // ffn_hidden_size counts
+    let d_model = c.usize_by("n_embed", "hidden_size")?;
     let sizes = GptSizes {
         d_model,
-        n_heads: either(c, "n_head", "num_attention_heads")?,
-        n_layers: either(c, "n_layer", "num_hidden_layers")?,
+        n_heads: c.usize_by("n_head", "num_attention_heads")?,
+        n_layers: c.usize_by("n_layer", "num_hidden_layers")?,
         d_mlp: c.usize_or("ffn_hidden_size", 4 * d_model)?,
     };
     let act = activation(c, "activation", "gelu")?;

@@ -15,7 +15,7 @@ pub(super) const NAMES: Names = Names {
 };
 
 pub(super) fn describe(c: &Config) -> Result<(Facts, Names)> {
-    c.skip(&["cache_implementation"]);
+    c.skip(&["cache_implementation", "sliding_window_size"]);
     let mut facts = gemma_like(c, "gemma2")?;
     sandwich(c, &mut facts)?;
     facts.attn.softcap = softcap(c, "attn_logit_softcapping", 50.0)?;

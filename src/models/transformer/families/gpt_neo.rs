@@ -57,6 +57,9 @@ fn kinds(c: &Config) -> Result<Vec<bool>> {
     for item in c.list("attention_types")?.ok_or_else(wrong)? {
         let names = item.get(0).and_then(Value::as_array).ok_or_else(wrong)?;
         let repeats = item.get(1).and_then(Value::as_u64).filter(|n| *n <= 4096).ok_or_else(wrong)?;
+        if kinds.len() + names.len() * repeats as usize > 65_536 {
+            return Err(wrong());
+        }
         for _ in 0..repeats {
             for name in names {
                 kinds.push(match name.as_str() {
@@ -65,9 +68,6 @@ fn kinds(c: &Config) -> Result<Vec<bool>> {
                     _ => return Err(wrong()),
                 });
             }
-        }
-        if kinds.len() > 65_536 {
-            return Err(wrong());
         }
     }
     Ok(kinds)

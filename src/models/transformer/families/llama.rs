@@ -6,6 +6,7 @@ use super::llama_like;
 use crate::Result;
 
 pub(super) fn describe(c: &Config) -> Result<(Facts, Names)> {
+    c.require("rope_interleaved", false)?;
     let mut facts = llama_like(c, "llama", false)?;
     let bias = c.bool_or("attention_bias", false)?;
     facts.attn.qkv_bias = bias;

@@ -98,6 +98,12 @@ fn check(facts: &Facts) -> Result<()> {
             "the key/value heads must divide the heads",
         ));
     }
+    if !(facts.norm.eps.is_finite() && facts.norm.eps >= 0.0) {
+        return Err(Error::invalid(
+            format!("config.json has a norm epsilon of {}", facts.norm.eps),
+            "it must be a number of at least 0",
+        ));
+    }
     if facts.layers.iter().any(|l| l.window == Some(0)) {
         return Err(Error::invalid("config.json has a sliding window of 0", "a query sees at least itself"));
     }

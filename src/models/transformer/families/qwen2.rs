@@ -6,6 +6,7 @@ use super::{llama_like, set_windows};
 use crate::Result;
 
 pub(super) fn describe(c: &Config) -> Result<(Facts, Names)> {
+    c.require("use_mrope", false)?;
     let mut facts = llama_like(c, "qwen2", false)?;
     facts.attn.qkv_bias = true;
     windows(c, &mut facts)?;

@@ -8,6 +8,7 @@ use super::{llama_like, set_windows};
 use crate::{Error, Result};
 
 pub(super) fn describe(c: &Config) -> Result<(Facts, Names)> {
+    c.skip(&["max_window_layers"]); // windows follow no_rope_layers
     let mut facts = llama_like(c, "smollm3", true)?;
     let rotary_dim = c.rotary_dim(facts.d_head, 1.0)?;
     facts.ropes = vec![c.rope_with_base(rotary_dim, None, 2_000_000.0)?];

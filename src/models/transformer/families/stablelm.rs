@@ -6,6 +6,8 @@ use super::{LAYER_NORM, llama_like};
 use crate::Result;
 
 pub(super) fn describe(c: &Config) -> Result<(Facts, Names)> {
+    c.require("rotary_scaling_factor", 1.0)?;
+    c.skip(&["norm_eps", "rope_pct"]); // layer_norm_eps and partial_rotary_factor count
     let mut facts = llama_like(c, "stablelm", false)?;
     facts.norm = NormFacts { eps: c.f64_or("layer_norm_eps", 1e-5)?, ..LAYER_NORM };
     let rotary_dim = c.rotary_dim(facts.d_head, 0.25)?;

@@ -8,7 +8,17 @@ use crate::Result;
 const NAMES: Names = Names { gate: "", up: "c_fc", down: "c_proj", ..LLAMA_NAMES };
 
 pub(super) fn describe(c: &Config) -> Result<(Facts, Names)> {
-    c.skip(&["embedding_dropout", "mlp_type", "norm_type"]);
+    // Left over from the training code; the model reads hidden_act and norm_epsilon.
+    c.skip(&[
+        "activation_function",
+        "attention_softmax_in_fp32",
+        "embedding_dropout",
+        "layer_norm_epsilon",
+        "mlp_type",
+        "norm_type",
+        "scale_attention_softmax_in_fp32",
+        "scale_attn_weights",
+    ]);
     let mut facts = llama_like(c, "starcoder2", true)?;
     facts.norm = NormFacts { eps: c.f64_or("norm_epsilon", 1e-5)?, ..LAYER_NORM };
     let bias = c.bool_or("use_bias", true)?;
