@@ -6,7 +6,7 @@
 use super::Form;
 use crate::{Error, Result};
 use candle_core::{CpuStorage, DType, Storage, StorageRef, Tensor};
-use half::bf16;
+use half::{bf16, f16};
 use rayon::prelude::*;
 
 /// Multiply-adds from which a kernel is worth a second thread.
@@ -39,6 +39,9 @@ macro_rules! wide {
     )*};
 }
 pub(super) use wide;
+
+/// 2^112, between the exponents of f16 and f32.
+const TWO_TO_112: f32 = f32::from_bits(0x7780_0000);
 
 /// Whether the kernels may work on `x` in this form.
 pub fn applies(form: Form, x: &Tensor) -> bool {
@@ -78,6 +81,14 @@ impl<'a> View<'a> {
         match &*self.storage {
             Storage::Cpu(CpuStorage::BF16(v)) => Ok(&v[self.start..]),
             other => Err(wrong("bf16", other)),
+        }
+    }
+
+    /// The elements as f16.
+    pub fn f16(&self) -> Result<&[f16]> {
+        match &*self.storage {
+            Storage::Cpu(CpuStorage::F16(v)) => Ok(&v[self.start..]),
+            other => Err(wrong("f16", other)),
         }
     }
 
@@ -216,6 +227,17 @@ wide! {
     /// The inner product with a row stored as bf16.
     pub fn dot_bf16(a: &[f32], b: &[bf16]) -> f32 {
         fold2(a, b, |acc, a, b| acc + a * f32::from_bits(u32::from(b.to_bits()) << 16))
+    }
+
+    /// The inner product with a row stored as f16.
+    ///
+    /// The bits of a half, shifted into those of a float, are the number times 2^-112; so too for its smallest numbers.
+    pub fn dot_f16(a: &[f32], b: &[f16]) -> f32 {
+        fold2(a, b, |acc, a, b| {
+            let bits = u32::from(b.to_bits());
+            let magnitude = f32::from_bits((bits & 0x7fff) << 13) * TWO_TO_112;
+            acc + a * f32::from_bits(magnitude.to_bits() | (bits & 0x8000) << 16)
+        })
     }
 
     /// out += weight * x.

@@ -79,7 +79,7 @@ impl Linear {
     fn few_rows(&self, x: &Tensor, form: Form) -> Result<bool> {
         Ok(kernel::applies(form, x)
             && self.layout == Layout::OutIn
-            && matches!(self.weight.dtype(), DType::F32 | DType::BF16)
+            && matches!(self.weight.dtype(), DType::F32 | DType::BF16 | DType::F16)
             && self.weight.device().is_cpu()
             && self.weight.is_contiguous()
             && x.dim(0)? <= FEW_ROWS)
@@ -92,22 +92,10 @@ impl Linear {
         let (vx, vw) = (View::new(&x), View::new(&self.weight));
         let xs = &vx.f32()?[..n * inputs];
         let mut by_output = vec![0f32; outputs * n]; // [out, n]
-        if self.weight.dtype() == DType::BF16 {
-            let w = vw.bf16()?;
-            kernel::fill_rows(&mut by_output, n, n * inputs, |o, y| {
-                let w = &w[o * inputs..(o + 1) * inputs];
-                for (y, x) in y.iter_mut().zip(xs.chunks_exact(inputs)) {
-                    *y = kernel::dot_bf16(x, w);
-                }
-            });
-        } else {
-            let w = vw.f32()?;
-            kernel::fill_rows(&mut by_output, n, n * inputs, |o, y| {
-                let w = &w[o * inputs..(o + 1) * inputs];
-                for (y, x) in y.iter_mut().zip(xs.chunks_exact(inputs)) {
-                    *y = kernel::dot(x, w);
-                }
-            });
+        match self.weight.dtype() {
+            DType::BF16 => products(&mut by_output, xs, vw.bf16()?, inputs, kernel::dot_bf16),
+            DType::F16 => products(&mut by_output, xs, vw.f16()?, inputs, kernel::dot_f16),
+            _ => products(&mut by_output, xs, vw.f32()?, inputs, kernel::dot),
         }
         let y = if n == 1 {
             Tensor::from_vec(by_output, (1, outputs), x.device())?
@@ -116,4 +104,15 @@ impl Linear {
         };
         Ok(y) // [n, out]
     }
+}
+
+/// out `[out, n]` := the inner products of the rows of `w` `[out, inputs]` with those of `xs` `[n, inputs]`.
+fn products<W: Sync>(out: &mut [f32], xs: &[f32], w: &[W], inputs: usize, dot: fn(&[f32], &[W]) -> f32) {
+    let n = xs.len() / inputs.max(1);
+    kernel::fill_rows(out, n, n * inputs, |o, y| {
+        let w = &w[o * inputs..(o + 1) * inputs];
+        for (y, x) in y.iter_mut().zip(xs.chunks_exact(inputs)) {
+            *y = dot(x, w);
+        }
+    });
 }

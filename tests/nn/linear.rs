@@ -31,7 +31,7 @@ fn layouts_forms_and_storage_agree() {
 
 #[test]
 fn few_rows_do_not_depend_on_threads_or_each_other() {
-    for dtype in [DType::F32, DType::BF16] {
+    for dtype in [DType::F32, DType::BF16, DType::F16] {
         let l = linear(500, 300, dtype);
         let x = noise(&[3, 300], 4);
         let all = assert_thread_free(|| l.forward(&x, Form::Inference).unwrap());
