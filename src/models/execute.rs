@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use candle_core::Tensor;
+use candle_core::{Tensor, Var};
 
 use super::{Input, Network, State};
-use crate::hook::{Event, Pass, Plan, Records, Registry, Run, Tap, Values};
+use crate::hook::{Event, Form, Pass, Plan, Records, Registry, Run, SiteId, Tap, Values};
 use crate::{Error, Result};
 
 /// A job with what it needs: the plan, an input per pass, stored tensors, the table of operations.
@@ -58,6 +58,25 @@ impl Outcome {
 /// # Errors
 /// Whatever is wrong with a pass's selectors, edits and values (found before that pass starts) or with the inputs.
 pub fn execute(net: &dyn Network, job: Job) -> Result<Outcome> {
+    if let Some(pass) = job.run.passes.iter().find(|p| !p.gradients.is_empty()) {
+        return Err(Error::invalid(
+            format!("pass `{}` of the job asks for gradients, which need a metric", pass.name),
+            "use `models::job_gradients` with a metric of the outputs",
+        ));
+    }
+    let ran = run_passes(net, job, Form::Inference)?;
+    Ok(Outcome { passes: ran.into_iter().map(|r| r.outcome).collect() })
+}
+
+/// One pass of a job that has run.
+pub(super) struct Ran {
+    pub outcome: PassOutcome,
+    /// Where gradients were opened: site and zero variable.
+    pub openings: Vec<(SiteId, Var)>,
+}
+
+/// Runs every pass; in the differentiable form, values that are not detached keep their graph from pass to pass.
+pub(super) fn run_passes(net: &dyn Network, job: Job, form: Form) -> Result<Vec<Ran>> {
     if job.inputs.len() != 1 && job.inputs.len() != job.run.passes.len() {
         return Err(Error::invalid(
             format!("a job of {} passes got {} inputs", job.run.passes.len(), job.inputs.len()),
@@ -65,12 +84,6 @@ pub fn execute(net: &dyn Network, job: Job) -> Result<Outcome> {
         ));
     }
     for (i, pass) in job.run.passes.iter().enumerate() {
-        if !pass.gradients.is_empty() {
-            return Err(Error::invalid(
-                format!("pass `{}` of the job asks for gradients, which need a metric", pass.name),
-                "use `models::gradients` with a metric of the output",
-            ));
-        }
         if job.run.passes[..i].iter().any(|p| p.name == pass.name) {
             return Err(Error::invalid(
                 format!("two passes of the job are named `{}`", pass.name),
@@ -79,17 +92,21 @@ pub fn execute(net: &dyn Network, job: Job) -> Result<Outcome> {
         }
     }
     let mut values = Values { stored: job.stored, ..Values::default() };
-    let mut passes = Vec::with_capacity(job.run.passes.len());
+    let mut ran = Vec::with_capacity(job.run.passes.len());
     for (i, pass) in job.run.passes.iter().enumerate() {
         let input = &job.inputs[if job.inputs.len() == 1 { 0 } else { i }];
         let captures = job.run.captures(&pass.name);
         let mut plan = Plan::compile(net.sites(), pass, job.registry, values.clone(), &captures)?;
+        if form == Form::Differentiable {
+            plan = plan.differentiable();
+        }
         let output = net.forward(input, &mut State::none(), &mut Tap::new(&mut plan))?;
         let events = plan.drain_events();
+        let openings = plan.openings().to_vec();
         let records = plan.finish_into(net.sites(), &pass.name, &mut values)?;
-        passes.push(PassOutcome { name: pass.name.clone(), output, records, events });
+        ran.push(Ran { outcome: PassOutcome { name: pass.name.clone(), output, records, events }, openings });
     }
-    Ok(Outcome { passes })
+    Ok(ran)
 }
 
 /// One forward call with what to record and edit, outside any job.

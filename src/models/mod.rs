@@ -14,7 +14,7 @@ use crate::Result;
 use crate::hook::{SiteTable, Tap};
 
 pub use execute::{Job, Outcome, PassOutcome, execute};
-pub use gradient::{Gradients, gradients};
+pub use gradient::{Gradients, JobGradients, gradients, job_gradients};
 pub use input::{Input, Side, Tokens};
 pub use model::{Model, OpenOptions};
 pub use state::State;

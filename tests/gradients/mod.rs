@@ -1,5 +1,6 @@
 //! Analytic gradients of sites and weights against central finite differences, in f64.
 
+mod passes;
 mod sites;
 mod weights;
 
