@@ -6,9 +6,9 @@
 //! [`against_reference`] compares with activations that were made elsewhere.
 //!
 //! ```no_run
-//! use optrode::{analysis::doctor, models::Decoder, report::{Report, terminal}};
-//! # fn decoder() -> optrode::Result<Decoder> { unimplemented!() }
-//! let examination = doctor::doctor(&decoder()?, &[], &doctor::Options::default())?;
+//! use optrode::{analysis::doctor, models::{Model, OpenOptions}, report::{Report, terminal}};
+//! let model = Model::open("fixtures/goldens/llama", &OpenOptions::default())?;
+//! let examination = doctor::doctor(&model.decoder, &[], &doctor::Options::default())?;
 //! print!("{}", terminal::render(&examination.blocks(), &terminal::Style::stdout()));
 //! std::process::exit(if examination.passed() { 0 } else { 1 });
 //! # Ok::<(), optrode::Error>(())

@@ -12,8 +12,8 @@ use crate::{Error, Result};
 pub(super) fn kinds() -> Vec<OpKind> {
     vec![
         OpKind::of::<Zero>("zero", "x := 0"),
-        OpKind::of::<Set>("set", "x := value, a constant"),
-        OpKind::of::<Replace>("replace", "x := value: a stored record, an earlier pass, or an earlier site"),
+        OpKind::of::<Put>("set", "x := value, a constant"),
+        OpKind::of::<Put>("replace", "x := value: a stored record, an earlier pass, or an earlier site"),
         OpKind::of::<Add>("add", "x := x + coefficient * value"),
         OpKind::of::<Scale>("scale", "x := factor * x"),
         OpKind::of::<Clamp>("clamp", "x := min(max(x, lower), upper)"),
@@ -35,33 +35,15 @@ impl EditOp for Zero {
     }
 }
 
-/// A constant: one number, or one per selected coordinate.
+/// A value in the place of the site's: a constant (`set`), or a tensor (`replace`: activation patching).
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Set {
-    /// The constant.
+pub struct Put {
+    /// The value: one number, one per selected coordinate, or a tensor.
     pub value: Source,
 }
 
-impl EditOp for Set {
-    fn sources(&self) -> Vec<&Source> {
-        vec![&self.value]
-    }
-
-    fn apply(&self, x: &Tensor, cx: &mut EditContext) -> Result<Tensor> {
-        spread(&cx.values[0], x, cx)
-    }
-}
-
-/// Replacement by a tensor: activation patching.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Replace {
-    /// The tensor.
-    pub value: Source,
-}
-
-impl EditOp for Replace {
+impl EditOp for Put {
     fn sources(&self) -> Vec<&Source> {
         vec![&self.value]
     }
