@@ -13,11 +13,14 @@
 //! assert!(text.contains("3.1e-7"));
 //! ```
 
+pub mod chart;
 pub mod json;
 pub mod number;
 pub mod terminal;
 
 use serde::{Deserialize, Serialize};
+
+pub use chart::Chart;
 
 /// Something that can be shown.
 pub trait Report {
@@ -41,6 +44,8 @@ pub enum Block {
     },
     /// Rows of typed cells.
     Table(Table),
+    /// A drawing.
+    Chart(Chart),
     /// What was expected, and whether it held.
     Verdicts {
         /// One entry per expectation.

@@ -64,6 +64,8 @@ fn draw(block: &Block, style: Style) -> String {
         Block::Heading { text } => lines(wrap(&clean(text), style.width).iter().map(|line| style.paint("1", line))),
         Block::Text { text } => lines(clean_lines(text).iter().flat_map(|line| wrap(line, style.width))),
         Block::Table(table) => draw_table(table, style),
+        // A terminal gets the words; the numbers are in the tables beside the chart.
+        Block::Chart(chart) => lines(wrap(&clean(&chart.title), style.width).into_iter()),
         Block::Verdicts { verdicts } => lines(verdicts.iter().flat_map(|v| draw_verdict(v, style))),
     }
 }
