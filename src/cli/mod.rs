@@ -9,6 +9,7 @@ mod generate;
 mod hub;
 mod record;
 mod sites;
+mod train;
 
 use std::process::ExitCode;
 
@@ -33,6 +34,8 @@ enum Command {
     Record(record::Args),
     /// Prove a checkpoint on this machine: a table of invariants with their largest errors.
     Doctor(doctor::Args),
+    /// Train the embedded model organism anew.
+    Train(train::Args),
     /// Find models on the Hub and in its cache.
     Hub(hub::Args),
 }
@@ -75,6 +78,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Generate(args) => generate::run(&args),
         Command::Record(args) => record::run(&args),
         Command::Doctor(args) => doctor::run(&args),
+        Command::Train(args) => train::run(&args),
         Command::Hub(args) => hub::run(&args),
     }
 }

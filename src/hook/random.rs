@@ -40,3 +40,45 @@ pub fn normal(from: u64) -> f64 {
     let radius = (-2.0 * (1.0 - uniform(key(from, &[0]))).ln()).sqrt();
     radius * (std::f64::consts::TAU * uniform(key(from, &[1]))).cos()
 }
+
+/// A stream of draws under one key: draw n is `key(from, [n])`, so a stream can be made anew at any place.
+#[derive(Clone, Debug)]
+pub struct Stream {
+    from: u64,
+    drawn: u64,
+}
+
+impl Stream {
+    /// The stream of `parts` under `seed`.
+    pub fn new(seed: u64, parts: &[u64]) -> Self {
+        Self { from: key(seed, parts), drawn: 0 }
+    }
+
+    /// The next 64 bits.
+    pub fn bits(&mut self) -> u64 {
+        self.drawn += 1;
+        key(self.from, &[self.drawn])
+    }
+
+    /// Uniform in [0, 1).
+    pub fn uniform(&mut self) -> f64 {
+        uniform(self.bits())
+    }
+
+    /// Uniform in 0..n; 0 if n is 0. The bias of the multiplication is below n / 2^64.
+    pub fn below(&mut self, n: usize) -> usize {
+        ((u128::from(self.bits()) * n as u128) >> 64) as usize
+    }
+
+    /// Uniform among `low..=high`.
+    pub fn between(&mut self, low: usize, high: usize) -> usize {
+        low + self.below(high + 1 - low)
+    }
+
+    /// Puts `items` into a random order.
+    pub fn shuffle<T>(&mut self, items: &mut [T]) {
+        for i in (1..items.len()).rev() {
+            items.swap(i, self.below(i + 1));
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! `optrode train`: train the organism by its recipe.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::data::organism::Books;
+use crate::train::Point;
+use crate::train::organism::{self, Exam, Recipe};
+
+/// Arguments of `optrode train`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum What {
+    /// Train the embedded model organism anew: about two hours on two cores.
+    Organism(OrganismArgs),
+}
+
+/// Arguments of `optrode train organism`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  optrode train organism --data ../shared/data --seed 0 --out organism
+  optrode train organism --data ../shared/data --recipe small.toml --out small
+
+It can be interrupted: the same command goes on from the checkpoint, and gives the same weights to the last bit.")]
+pub struct OrganismArgs {
+    /// The folder that holds `parallel-books`.
+    #[arg(long)]
+    data: PathBuf,
+    /// Seed of weights, order and tokenizer.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Another recipe than the embedded organism's.
+    #[arg(long, value_name = "RECIPE.toml")]
+    recipe: Option<PathBuf>,
+    /// The folder for the checkpoint and the trained model.
+    #[arg(long, default_value = "organism")]
+    out: PathBuf,
+    /// Updates between two exams on held-out items.
+    #[arg(long, default_value_t = 250, value_parser = clap::value_parser!(u64).range(1..))]
+    exam_every: u64,
+}
+
+pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let What::Organism(args) = &args.what;
+    let recipe = args.recipe.as_deref().map_or_else(Recipe::own, Recipe::open)?;
+    let books = Books::read(&args.data.join("parallel-books"))?;
+    std::fs::create_dir_all(&args.out).map_err(crate::Error::io(&args.out))?;
+    let mut bar = Bar::new(recipe.updates(), args.exam_every);
+    organism::train(&recipe, &books, args.seed, &args.out.join("checkpoint.safetensors"), &mut bar)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Progress on stderr.
+struct Bar {
+    bar: ProgressBar,
+    every: u64,
+}
+
+impl Bar {
+    fn new(updates: u64, every: u64) -> Self {
+        let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} updates, {eta} left, {msg}");
+        let bar = ProgressBar::new(updates);
+        Self { bar: style.map_or(bar.clone(), |style| bar.with_style(style)), every }
+    }
+}
+
+impl organism::Progress for Bar {
+    fn updated(&mut self, point: &Point, _updates: u64) {
+        let losses: Vec<String> = point.losses.iter().map(|(kind, loss)| format!("{kind} {loss:.3}")).collect();
+        self.bar.set_position(point.step + 1);
+        self.bar.set_message(losses.join(", "));
+    }
+
+    fn examined(&mut self, step: u64, exam: &Exam) {
+        let skills = exam.skills.iter().map(|s| format!("{} {:.2}", s.skill, s.right as f64 / s.items.max(1) as f64));
+        let languages = exam.languages.iter().map(|l| format!("{} {:.3}", l.language, l.accuracy));
+        let all: Vec<String> = skills.chain(languages).collect();
+        let line = format!("update {step}: {}, {}", self.bar.message(), all.join(", "));
+        // A bar that is not drawn (no terminal) swallows lines.
+        if self.bar.is_hidden() { eprintln!("{line}") } else { self.bar.println(line) }
+    }
+
+    fn every(&self) -> u64 {
+        self.every
+    }
+}

@@ -1,0 +1,49 @@
+//! Losses of language models.
+
+use candle_core::{D, Tensor};
+
+use crate::{Error, Result};
+
+/// Which next tokens are to be predicted from where.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Targets {
+    /// Rows of the flattened logits `[batch pos, vocab]` that predict.
+    pub places: Vec<u32>,
+    /// The token that each of them should predict.
+    pub tokens: Vec<u32>,
+}
+
+impl Targets {
+    /// Targets of `rows`, all of one length: every token but a row's first for which `wanted` says so.
+    pub fn of_rows(rows: &[Vec<u32>], wanted: &[Vec<bool>]) -> Self {
+        let width = rows.first().map_or(0, Vec::len);
+        let mut targets = Self::default();
+        for (r, (row, wanted)) in rows.iter().zip(wanted).enumerate() {
+            for at in (1..width).filter(|at| wanted[*at]) {
+                targets.places.push((r * width + at - 1) as u32);
+                targets.tokens.push(row[at]);
+            }
+        }
+        targets
+    }
+}
+
+/// The summed cross-entropy (nats) of `logits` `[batch, pos, vocab]` at `targets`, times `scale`: a scalar.
+///
+/// # Errors
+/// [`Error::Invalid`] without a target.
+pub fn next_token_loss(logits: &Tensor, targets: &Targets, scale: f64) -> Result<Tensor> {
+    if targets.places.is_empty() {
+        return Err(Error::invalid("a lesson has no token to predict", "give a row of at least two tokens"));
+    }
+    let n = targets.places.len();
+    let device = logits.device();
+    let places = Tensor::from_slice(&targets.places, n, device)?;
+    let tokens = Tensor::from_slice(&targets.tokens, (n, 1), device)?;
+    let chosen = logits.flatten_to(1)?.index_select(&places, 0)?; // [n, vocab]
+    let max = chosen.max_keepdim(D::Minus1)?.detach(); // [n, 1]
+    let shifted = chosen.broadcast_sub(&max)?;
+    let norm = shifted.exp()?.sum_keepdim(D::Minus1)?.log()?; // [n, 1]
+    let right = shifted.gather(&tokens, 1)?; // [n, 1]
+    Ok(((norm - right)?.sum_all()? * scale)?)
+}
