@@ -1,5 +1,6 @@
 //! Data: texts from the forms in which people keep them.
 
+pub mod ngram;
 pub mod organism;
 mod texts;
 

@@ -7,6 +7,7 @@
 
 use super::Form;
 use super::kernel::{self, View, wide};
+use super::learn;
 use crate::{Error, Result};
 use candle_core::{Device, Tensor};
 use candle_nn::ops::sigmoid;
@@ -95,6 +96,9 @@ impl Activation {
     pub fn gated(self, gate: &Tensor, up: &Tensor, form: Form) -> Result<Tensor> {
         if kernel::applies(form, gate) && kernel::applies(form, up) && gate.dims() == up.dims() {
             return self.kernel(gate, Some(up));
+        }
+        if self == Self::Silu && learn::applies(form, gate) && learn::applies(form, up) && gate.dims() == up.dims() {
+            return learn::gated_silu(gate, up, self.kernel(&gate.detach(), Some(&up.detach()))?);
         }
         Ok((self.forward(gate, form)? * up)?)
     }

@@ -2,10 +2,12 @@
 //!
 //! Four steps, so that a network can tap in between:
 //! c = x - mean(x) (layer norm) or x (RMS); s = sqrt(mean(c^2) + eps); n = c / s; y = n * (offset + w) + b.
-//! Candle's own fused norms have no backward pass; [`Norm::forward`] composes them, [`Norm::fused`] runs a kernel.
+//! Candle's own fused norms have no backward pass; [`Norm::forward`] composes them where `learn` has none either,
+//! [`Norm::fused`] runs a kernel.
 
 use super::Form;
 use super::kernel::{self, View};
+use super::learn;
 use crate::{Error, Result};
 use candle_core::{D, Device, Tensor};
 
@@ -92,9 +94,20 @@ impl Norm {
         if kernel::applies(form, x) {
             return Ok(self.fused(x, Want::default())?.out);
         }
+        if let Some(weight) = self.learns(form, x) {
+            let out = self.fused(&x.detach(), Want::default())?.out;
+            return learn::rms_norm(x, weight, self.eps as f32, out);
+        }
         let centered = self.center(x)?;
         let normalized = self.normalized(&centered, &self.scale(&centered)?)?;
         self.affine(&normalized)
+    }
+
+    /// The gains, where the whole norm is one operation with a backward pass of its own.
+    fn learns(&self, form: Form, x: &Tensor) -> Option<&Tensor> {
+        let plain = self.kind == NormKind::Rms && self.bias.is_none() && self.offset == 0.0;
+        let weight = self.weight.as_ref().filter(|w| plain && w.rank() == 1 && learn::applies(form, w))?;
+        (learn::applies(form, x) && x.dims().last() == weight.dims().first()).then_some(weight)
     }
 
     /// The inference form of all four steps on `x` `[.., D]`, with the wanted steps in between.

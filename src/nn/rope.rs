@@ -6,6 +6,7 @@
 
 use super::Form;
 use super::kernel::{self, View};
+use super::learn;
 use super::rope_scaling::RopeScaling;
 use crate::{Error, Result};
 use candle_core::{D, Device, Tensor};
@@ -89,6 +90,11 @@ impl Rope {
         }
         if kernel::applies(form, x) {
             return self.kernel(x, tables, rows);
+        }
+        if learn::applies(form, x) {
+            let out = self.kernel(&x.detach(), tables, rows)?;
+            let (rope, back) = (self.clone(), RopeTables { cos: tables.cos.clone(), sin: tables.sin.neg()? });
+            return learn::linear(x, out, move |grad| rope.kernel(grad, &back, rows));
         }
         let table = |table: &Tensor| -> Result<Tensor> {
             Ok(table.to_dtype(x.dtype())?.unsqueeze(2)?) // [B or 1, T, 1, dim/2]

@@ -6,6 +6,7 @@
 
 use super::attention::mismatch;
 use super::kernel::{self, View};
+use super::learn;
 use super::{AttentionMask, Form};
 use crate::Result;
 use candle_core::{D, Device, Tensor};
@@ -66,6 +67,11 @@ pub fn softmax(scores: &Tensor, form: Form) -> Result<Tensor> {
 /// The pattern has the same bits whether or not the masked scores are wanted, and as [`ScoreRule::apply`] followed by
 /// [`softmax`].
 pub fn pattern(scores: &Tensor, rule: &ScoreRule<'_>, want_scores: bool, form: Form) -> Result<Pattern> {
+    if learn::applies(form, scores) && rule.cap.is_none() && rule.bias.is_none() {
+        let pattern = rule.kernel(&scores.detach(), kernel::softmax)?;
+        let scores_seen = want_scores.then(|| rule.apply(scores, form)).transpose()?;
+        return Ok(Pattern { pattern: learn::softmax(scores, pattern)?, scores: scores_seen });
+    }
     if want_scores || !kernel::applies(form, scores) {
         let scores = rule.apply(scores, form)?;
         return Ok(Pattern { pattern: softmax(&scores, form)?, scores: want_scores.then_some(scores) });

@@ -1,7 +1,8 @@
 //! Losses of language models.
 
-use candle_core::{D, Tensor};
+use candle_core::Tensor;
 
+use crate::nn::cross_entropy;
 use crate::{Error, Result};
 
 /// Which next tokens are to be predicted from where.
@@ -36,14 +37,7 @@ pub fn next_token_loss(logits: &Tensor, targets: &Targets, scale: f64) -> Result
     if targets.places.is_empty() {
         return Err(Error::invalid("a lesson has no token to predict", "give a row of at least two tokens"));
     }
-    let n = targets.places.len();
-    let device = logits.device();
-    let places = Tensor::from_slice(&targets.places, n, device)?;
-    let tokens = Tensor::from_slice(&targets.tokens, (n, 1), device)?;
+    let places = Tensor::from_slice(&targets.places, targets.places.len(), logits.device())?;
     let chosen = logits.flatten_to(1)?.index_select(&places, 0)?; // [n, vocab]
-    let max = chosen.max_keepdim(D::Minus1)?.detach(); // [n, 1]
-    let shifted = chosen.broadcast_sub(&max)?;
-    let norm = shifted.exp()?.sum_keepdim(D::Minus1)?.log()?; // [n, 1]
-    let right = shifted.gather(&tokens, 1)?; // [n, 1]
-    Ok(((norm - right)?.sum_all()? * scale)?)
+    Ok((cross_entropy(&chosen, &targets.tokens)? * scale)?)
 }

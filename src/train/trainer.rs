@@ -89,7 +89,7 @@ pub struct Trainer<'a> {
 type Learned = (f64, BTreeMap<String, Tensor>);
 
 impl<'a> Trainer<'a> {
-    /// A trainer with one worker per processor (or per `RAYON_NUM_THREADS`).
+    /// A trainer with one worker per processor.
     ///
     /// # Errors
     /// [`Error::Invalid`] if the system gives no threads.
@@ -99,8 +99,9 @@ impl<'a> Trainer<'a> {
         options: TrainerOptions,
         registry: Registry,
     ) -> Result<Self> {
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
         let one = || rayon::ThreadPoolBuilder::new().num_threads(1).stack_size(STACK).build();
-        let workers = (0..rayon::current_num_threads()).map(|_| one()).collect::<std::result::Result<Vec<_>, _>>();
+        let workers = (0..processors).map(|_| one()).collect::<std::result::Result<Vec<_>, _>>();
         let workers = workers.map_err(|e| {
             Error::invalid(format!("no threads to train with: {e}"), "lower RAYON_NUM_THREADS, or close other programs")
         })?;

@@ -18,11 +18,18 @@ impl TappedNorm {
     /// `[.., D] -> [.., D]`, tapped at scale, normalized and out.
     pub fn forward(&self, x: &Tensor, tap: &mut Tap) -> Result<Tensor> {
         let site = &self.site;
-        if tap.form() == Form::Differentiable || site.opens(tap) {
+        let opens = site.opens(tap);
+        if opens || (tap.form() == Form::Differentiable && site.watched(tap)) {
             let centered = self.norm.center(x)?;
             let scale = tap.at(site.scale, self.norm.scale(&centered)?)?;
             let normalized = tap.at(site.normalized, self.norm.normalized(&centered, &scale)?)?;
-            return tap.at(site.out, self.norm.affine(&normalized)?);
+            if opens {
+                return tap.at(site.out, self.norm.affine(&normalized)?);
+            }
+        }
+        if tap.form() == Form::Differentiable {
+            // Not from the values above: who looks on must not change a bit.
+            return tap.at(site.out, self.norm.forward(x, Form::Differentiable)?);
         }
         let want = Want { scale: tap.wants(site.scale), normalized: tap.wants(site.normalized) };
         let parts = self.norm.fused(x, want)?;

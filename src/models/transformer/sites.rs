@@ -251,6 +251,11 @@ impl NormSites {
         Self { scale: id("hook_scale"), normalized: id("hook_normalized"), out: id("hook_out") }
     }
 
+    /// True when somebody looks at one of the inner values.
+    pub fn watched(&self, tap: &crate::hook::Tap) -> bool {
+        tap.wants(self.scale) || tap.wants(self.normalized)
+    }
+
     /// True when one of the inner values may change, so that the norm must be computed step by step.
     pub fn opens(&self, tap: &crate::hook::Tap) -> bool {
         tap.opens(self.scale) || tap.opens(self.normalized)

@@ -3,9 +3,10 @@
 use serde::{Deserialize, Serialize};
 use tokenizers::Tokenizer;
 
+use crate::data::ngram::Ngram;
 use crate::data::organism::rows::{encode, encode_paragraphs};
 use crate::data::organism::vocabulary::{BOS, EOS};
-use crate::data::organism::{Books, Skill};
+use crate::data::organism::{Book, Books, Skill};
 use crate::hook::{Pass, Registry};
 use crate::models::{Decoder, Input, Side, Tokens, execute::observe};
 use crate::{Error, Result};
@@ -60,6 +61,43 @@ pub struct LanguageScore {
     pub accuracy: f64,
     /// Mean loss, nats per token.
     pub loss: f64,
+}
+
+/// What interpolated 4-grams of a language's training text predict of the same held-out tokens.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Baseline {
+    /// The language.
+    pub language: String,
+    /// Share of tokens that were the likeliest.
+    pub accuracy: f64,
+    /// Mean loss, nats per token.
+    pub loss: f64,
+}
+
+/// The baseline of every language on the stretches that [`examine`] asks.
+///
+/// # Errors
+/// None but the tokenizer's own.
+pub fn baselines(tokenizer: &Tokenizer, books: &Books, length: Length) -> Result<Vec<Baseline>> {
+    let of_language = |(language, books): &(String, Vec<Book>)| -> Result<Baseline> {
+        let train = books.iter().map(|book| encode_paragraphs(tokenizer, &book.train)).collect::<Result<Vec<_>>>()?;
+        let ngram = Ngram::count(&train, tokenizer.get_vocab_size(true), 4)?;
+        let held_out = books.iter().map(|book| encode_paragraphs(tokenizer, &book.held_out));
+        let held_out = held_out.collect::<Result<Vec<_>>>()?;
+        let (mut tokens, mut right, mut loss) = (0usize, 0usize, 0f64);
+        for stretch in stretches(&held_out, length.stretches) {
+            for (at, token) in stretch.iter().enumerate() {
+                let p = ngram.next(&stretch[..at]);
+                let best = p.iter().copied().fold(0.0, f64::max);
+                right += usize::from(p.iter().position(|p| *p == best) == Some(*token as usize));
+                loss -= p[*token as usize].ln();
+                tokens += 1;
+            }
+        }
+        let n = tokens.max(1) as f64;
+        Ok(Baseline { language: language.clone(), accuracy: right as f64 / n, loss: loss / n })
+    };
+    books.languages.iter().map(of_language).collect()
 }
 
 /// Examines an organism.
