@@ -1,13 +1,16 @@
 //! `optrode train`: train the organism by its recipe.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use candle_core::{DType, Tensor};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::data::organism::Books;
+use crate::models::Decoder;
 use crate::train::Point;
-use crate::train::organism::{self, Exam, Recipe};
+use crate::train::organism::{self, Exam, Recipe, exam, export};
 
 /// Arguments of `optrode train`.
 #[derive(Debug, clap::Args)]
@@ -53,8 +56,20 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let books = Books::read(&args.data.join("parallel-books"))?;
     std::fs::create_dir_all(&args.out).map_err(crate::Error::io(&args.out))?;
     let mut bar = Bar::new(recipe.updates(), args.exam_every);
-    organism::train(&recipe, &books, args.seed, &args.out.join("checkpoint.safetensors"), &mut bar)?;
+    let trained = organism::train(&recipe, &books, args.seed, &args.out.join("checkpoint.safetensors"), &mut bar)?;
+    bar.bar.finish_and_clear();
+    let decoder = Decoder::new(&trained.config, &exported(&trained.weights)?)?;
+    let exam = exam::examine(&decoder, &trained.tokenizer, &books, exam::FULL)?;
+    let baselines = exam::baselines(&trained.tokenizer, &books, exam::FULL)?;
+    export::export(&args.out.join("model"), &trained, &recipe, args.seed, &books, &exam, &baselines)?;
+    eprintln!("the organism is in {}", args.out.join("model").display());
     Ok(ExitCode::SUCCESS)
+}
+
+/// The weights as the exported model has them: rounded to bf16.
+fn exported(weights: &BTreeMap<String, Tensor>) -> crate::Result<BTreeMap<String, Tensor>> {
+    let rounded = |w: &Tensor| w.to_dtype(DType::BF16)?.to_dtype(DType::F32);
+    weights.iter().map(|(name, w)| Ok((name.clone(), rounded(w)?))).collect()
 }
 
 /// Progress on stderr.

@@ -11,6 +11,9 @@ use super::vocabulary::{BOS, EOS};
 use crate::hook::random::Stream;
 use crate::{Error, Result};
 
+/// Seed of the order in which tokens join the pool of repeated sequences.
+const POOL: u64 = 0x9001;
+
 /// How much of what makes up the rows of an update.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Mixture {
@@ -22,7 +25,7 @@ pub struct Mixture {
     pub skills: usize,
     /// Tokens of a row.
     pub width: usize,
-    /// How many different tokens a repeated sequence is drawn from.
+    /// How many different tokens repeated sequences are drawn from, the same ones in every row.
     pub pool: usize,
     /// The longest period of a repeated sequence.
     pub period: usize,
@@ -30,9 +33,23 @@ pub struct Mixture {
     pub weights: [u32; Skill::ALL.len()],
 }
 
+/// What a row is made of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// A stretch of a book.
+    #[default]
+    Text,
+    /// Skill items.
+    Skills,
+    /// Repeated random sequences.
+    Repeats,
+}
+
 /// A training row with its marks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Row {
+    /// What it is made of.
+    pub kind: Kind,
     /// Token ids.
     pub ids: Vec<u32>,
     /// Whether each is worth predicting.
@@ -44,6 +61,8 @@ pub struct Packer {
     tokenizer: Tokenizer,
     bos: u32,
     eos: u32,
+    /// Every ordinary token, in an order of its own.
+    pool: Vec<u32>,
     /// Token streams by language and book.
     texts: Vec<Vec<Vec<u32>>>,
 }
@@ -65,7 +84,10 @@ impl Packer {
             let streams = books.iter().map(|book| encode_paragraphs(&tokenizer, &book.train));
             texts.push(streams.collect::<Result<Vec<_>>>()?);
         }
-        Ok(Self { tokenizer, bos, eos, texts })
+        let vocabulary = tokenizer.get_vocab_size(true) as u32;
+        let mut pool: Vec<u32> = (0..vocabulary).filter(|id| *id != bos && *id != eos).collect();
+        Stream::new(POOL, &[]).shuffle(&mut pool);
+        Ok(Self { tokenizer, bos, eos, pool, texts })
     }
 
     /// The tokens of a language's training text, book by book.
@@ -111,12 +133,12 @@ impl Packer {
             at -= book.len();
         }
         let wanted = (0..ids.len()).map(|i| i > 0).collect();
-        Row { ids, wanted }.cut(mixture.width, self.eos)
+        Row { kind: Kind::Text, ids, wanted }.cut(mixture.width, self.eos)
     }
 
     /// Items one after the other, each between `<s>` and `</s>`; answers and ends are marked.
     fn skill_row(&self, mixture: &Mixture, from: &mut Stream) -> Result<Row> {
-        let mut row = Row::default();
+        let mut row = Row { kind: Kind::Skills, ..Row::default() };
         let total: u32 = mixture.weights.iter().sum();
         while row.ids.len() < mixture.width {
             let mut at = from.below(total as usize) as u32;
@@ -140,12 +162,8 @@ impl Packer {
 
     /// Sequences of different random tokens, each repeated until it was said at least twice; repeats are marked.
     fn repeat_row(&self, mixture: &Mixture, from: &mut Stream) -> Row {
-        let mut row = Row::default();
-        // The pool changes from row to row, so that no token is special.
-        let vocabulary = self.tokenizer.get_vocab_size(true) as u32;
-        let mut pool: Vec<u32> = (0..vocabulary).filter(|id| *id != self.bos && *id != self.eos).collect();
-        from.shuffle(&mut pool);
-        pool.truncate(mixture.pool);
+        let mut row = Row { kind: Kind::Repeats, ..Row::default() };
+        let mut pool = self.pool[..mixture.pool.min(self.pool.len())].to_vec();
         while row.ids.len() < mixture.width {
             let n = from.between(4, mixture.period.min(pool.len()));
             from.shuffle(&mut pool);

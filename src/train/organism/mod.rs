@@ -4,6 +4,7 @@
 //! repeats and books in the phases of the recipe, saves checkpoints to go on from, and [`export`](export::export)s a
 //! Hugging Face folder in bf16 with its model card.
 
+mod card;
 pub mod exam;
 pub mod export;
 mod recipe;
@@ -19,6 +20,7 @@ pub use recipe::{Phase, Recipe};
 
 use super::checkpoint;
 use super::{AdamW, Course, Group, Lesson, Observer, Point, Targets, Trainer, TrainerOptions, next_token_loss};
+use crate::data::organism::rows::{Kind, Row};
 use crate::data::organism::{Books, Packer, vocabulary};
 use crate::hook::random::{key, name, normal};
 use crate::hook::{Pass, Registry, Run};
@@ -138,23 +140,44 @@ impl Course for Lessons<'_> {
     fn lessons(&self, step: u64) -> Result<Vec<Lesson>> {
         let phase = self.recipe.phase(step);
         let rows = self.packer.rows(&phase.mixture(), self.seed, step)?;
-        let total: usize = rows.iter().map(|r| r.wanted.iter().filter(|w| **w).count()).sum();
-        let scale = 1.0 / total.max(1) as f64;
+        let kinds =
+            [(Kind::Text, phase.emphasis[0]), (Kind::Skills, phase.emphasis[1]), (Kind::Repeats, phase.emphasis[2])];
+        let marked = |kind: Kind| -> usize {
+            rows.iter().filter(|r| r.kind == kind).map(|r| r.wanted.iter().skip(1).filter(|w| **w).count()).sum()
+        };
+        // The loss is a mean of the kinds' means, weighted by the phase's emphasis.
+        let present = kinds.into_iter().filter(|(kind, _)| marked(*kind) > 0);
+        let present: Vec<(Kind, f64)> =
+            present.map(|(kind, emphasis)| (kind, emphasis / marked(kind) as f64)).collect();
+        let whole: f64 = present.iter().map(|(kind, scale)| scale * marked(*kind) as f64).sum();
         let mut lessons = Vec::with_capacity(self.recipe.lessons);
         for rows in rows.chunks(rows.len().div_ceil(self.recipe.lessons)) {
             let ids: Vec<Vec<u32>> = rows.iter().map(|r| r.ids.clone()).collect();
-            let wanted: Vec<Vec<bool>> = rows.iter().map(|r| r.wanted.clone()).collect();
-            let targets = Targets::of_rows(&ids, &wanted);
-            let share = targets.tokens.len() as f64 * scale;
-            if targets.tokens.is_empty() {
-                continue;
+            let mut share = 0.0;
+            let mut parts: Vec<(Targets, f64)> = Vec::new();
+            for (kind, scale) in &present {
+                let wanted = |row: &Row| -> Vec<bool> { row.wanted.iter().map(|w| *w && row.kind == *kind).collect() };
+                let targets = Targets::of_rows(&ids, &rows.iter().map(wanted).collect::<Vec<_>>());
+                share += targets.tokens.len() as f64 * scale / whole;
+                if !targets.tokens.is_empty() {
+                    parts.push((targets, scale / whole));
+                }
             }
+            let Some((first, others)) = parts.split_first().map(|(first, others)| (first.clone(), others.to_vec()))
+            else {
+                continue;
+            };
             lessons.push(Lesson {
                 kind: "loss".into(),
                 run: Run { passes: vec![Pass { name: "learn".into(), ..Pass::default() }] },
                 inputs: vec![Input::Tokens(Tokens::from_rows(&ids, Side::Right, 0)?)],
                 stored: BTreeMap::new(),
-                loss: Box::new(move |outputs| next_token_loss(&outputs[0], &targets, scale)),
+                loss: Box::new(move |outputs| {
+                    let start = next_token_loss(&outputs[0], &first.0, first.1)?;
+                    others.iter().try_fold(start, |sum, (targets, scale)| {
+                        Ok((sum + next_token_loss(&outputs[0], targets, *scale)?)?)
+                    })
+                }),
                 share,
             });
         }

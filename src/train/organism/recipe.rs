@@ -70,6 +70,8 @@ pub struct Phase {
     pub period: usize,
     /// Relative frequency of each skill, in the order of [`Skill::ALL`].
     pub weights: [u32; Skill::ALL.len()],
+    /// Weights of the mean losses of text, skills and repeats in the loss of an update.
+    pub emphasis: [f64; 3],
 }
 
 impl Phase {
@@ -121,6 +123,9 @@ impl Recipe {
             r if r.phases.iter().any(|p| p.width < 16) => wrong("rows need at least 16 tokens"),
             r if r.phases.iter().any(|p| p.pool < 4 || p.period < 4) => wrong("`pool` and `period` are 4 at least"),
             r if r.phases.iter().any(|p| p.weights.iter().sum::<u32>() == 0) => wrong("all `weights` of a phase are 0"),
+            r if r.phases.iter().any(|p| p.emphasis.iter().any(|e| !e.is_finite() || *e <= 0.0)) => {
+                wrong("`emphasis` needs three numbers above 0")
+            }
             _ => Ok(recipe),
         }
     }
