@@ -13,3 +13,4 @@ mod report;
 mod schema;
 mod selector;
 mod store;
+mod train;
