@@ -22,7 +22,7 @@ fn parts_add_up_and_what_is_left_are_norms() {
         let rest = found.parts.iter().find(|p| p.name == "norms and the rest").map_or(0, |p| p.parameters);
         assert_eq!(rest, count(&|n| norms.iter().any(|part| n.contains(part))), "{name}");
         let mlp = found.parts.iter().find(|p| p.name == "MLP").unwrap().parameters;
-        let matrices = ["mlp.", ".fc1.", ".fc2."];
+        let matrices = [".mlp.", ".fc1.", ".fc2."];
         assert_eq!(mlp, count(&|n| matrices.iter().any(|part| n.contains(part))), "{name}");
     }
 }

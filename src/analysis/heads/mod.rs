@@ -9,8 +9,8 @@
 //! ```
 //!
 //! No such stripe touches the start token, and the last token of the first half, whose copy has not come yet, is no
-//! query. Controls: what uniform attention scores; the same places in rows whose second half repeats nothing (a head
-//! that finds the place by its distance alone scores as much there); an untrained network.
+//! query. Controls: what uniform attention scores; the same second halves after other tokens (a head that finds the
+//! place by its distance alone scores as much there); an untrained network.
 
 mod circuit;
 mod report;
@@ -160,10 +160,10 @@ pub struct Loss {
     pub second: Estimate,
     /// First minus second, row by row.
     pub drop: Estimate,
-    /// The control: second half of rows that repeat nothing.
+    /// The control: the same tokens at the same places, where others came before.
     pub unrepeated: Estimate,
-    /// The control: the drop in rows that repeat nothing.
-    pub unrepeated_drop: Estimate,
+    /// `unrepeated` minus `second`, row by row: what the repetition is worth.
+    pub gain: Estimate,
     /// ln of the pool's size: guessing among its tokens.
     #[serde(with = "number")]
     pub guess: f64,
@@ -233,11 +233,15 @@ fn loss(measured: &Measured, unrepeated: &Measured, pool: usize, seed: u64) -> L
     Loss {
         first: mean(&measured.first),
         second: mean(&measured.second),
-        drop: mean(&measured.drops()),
+        drop: mean(&differences(&measured.first, &measured.second)),
         unrepeated: mean(&unrepeated.second),
-        unrepeated_drop: mean(&unrepeated.drops()),
+        gain: mean(&differences(&unrepeated.second, &measured.second)),
         guess: (pool as f64).ln(),
     }
+}
+
+fn differences(a: &[f64], b: &[f64]) -> Vec<f64> {
+    a.iter().zip(b).map(|(a, b)| a - b).collect()
 }
 
 fn twin(net: &Decoder, other: &Decoder, rows: &Rows, seed: u64) -> Result<Untrained> {
@@ -256,7 +260,7 @@ fn twin(net: &Decoder, other: &Decoder, rows: &Rows, seed: u64) -> Result<Untrai
         previous: largest(|h| &h.previous),
         duplicate: largest(|h| &h.duplicate),
         induction: largest(|h| &h.induction),
-        drop: Estimate::mean(&measured.drops(), seed),
+        drop: Estimate::mean(&differences(&measured.first, &measured.second), seed),
     })
 }
 

@@ -3,9 +3,9 @@
 use super::{Head, Heads, INDUCTION, PREVIOUS, STRONG};
 use crate::analysis::{Estimate, Figures};
 use crate::report::chart::{Labels, Plot, Scale};
-use crate::report::{Better, Block, Cell, Chart, Column, Report, Table};
+use crate::report::{Block, Cell, Chart, Column, Report, Table};
 
-/// Heads that the table shows; the charts show all.
+/// Heads that the table shows besides those that score high; the charts show all.
 const SHOWN: usize = 24;
 
 impl Heads {
@@ -53,7 +53,7 @@ impl Figures for Heads {
             ("loss.first", self.loss.first.value),
             ("loss.second", self.loss.second.value),
             ("loss.drop", self.loss.drop.value),
-            ("loss.unrepeated.drop", self.loss.unrepeated_drop.value),
+            ("loss.gain", self.loss.gain.value),
         ];
         if let Some(twin) = &self.untrained {
             figures.extend([
@@ -74,8 +74,8 @@ impl Report for Heads {
             Block::text(format!(
                 "{} rows of {start}{} distinct random tokens (of {}) and the same again. Scores are mean attention of the \
                  second half's tokens: to the token before, to the same token's first occurrence, to what followed that \
-                 one (induction). Uniform attention would score {:.3}, {:.3} and {:.3}; \"unrepeated\" is the same place in \
-                 rows that repeat nothing. In brackets the 95 % interval over rows. {}",
+                 one (induction). Uniform attention would score {:.3}, {:.3} and {:.3}; \"unrepeated\" is the same place where \
+                 other tokens came before. In brackets the 95 % interval over rows. {}",
                 self.rows,
                 self.n,
                 self.pool,
@@ -120,7 +120,15 @@ impl Heads {
     }
 
     fn table(&self) -> Block {
-        let columns = ["layer.head", "induction", "unrepeated", "previous", "duplicate", "unrepeated", "copying"];
+        let columns = [
+            "layer.head",
+            "induction",
+            "induction, unrepeated",
+            "previous",
+            "duplicate",
+            "duplicate, unrepeated",
+            "copying",
+        ];
         let row = |h: &Head| {
             vec![
                 Cell::text(h.name()),
@@ -132,34 +140,27 @@ impl Heads {
                 h.copying.map_or(Cell::Empty, |value| Cell::Number { value, digits: 3 }),
             ]
         };
-        let sorted = self.sorted(|h| h.induction.value, |_| true);
-        Block::Table(Table {
-            columns: columns.map(Column::new).to_vec(),
-            rows: sorted.into_iter().take(SHOWN).map(row).collect(),
-        })
+        let high = |h: &Head| [h.induction, h.previous, h.duplicate].iter().any(|score| score.value > PREVIOUS);
+        let sorted = self.sorted(|h| h.induction.value, |_| true).into_iter().enumerate();
+        let shown = sorted.filter(|(rank, h)| *rank < SHOWN || high(h)).map(|(_, h)| row(h));
+        Block::Table(Table { columns: columns.map(Column::new).to_vec(), rows: shown.collect() })
     }
 
     fn losses(&self) -> Block {
-        let columns = vec![
-            Column::new("rows"),
-            Column::new("first half, nats"),
-            Column::new("second half, nats").better(Better::Less),
-            Column::new("drop").better(Better::More),
-        ];
-        let row = |name: &str, first: Option<Estimate>, second: Option<Estimate>, drop: Estimate| {
-            let cell = |x: Option<Estimate>| x.map_or(Cell::Empty, |x| x.cell(3));
-            vec![Cell::text(name), cell(first), cell(second), drop.cell(3)]
-        };
         let loss = &self.loss;
+        let row = |name: &str, x: Estimate| vec![Cell::text(name), x.cell(3)];
         let mut rows = vec![
-            row("repeated", Some(loss.first), Some(loss.second), loss.drop),
-            row("unrepeated (control)", Some(loss.first), Some(loss.unrepeated), loss.unrepeated_drop),
+            row("first half", loss.first),
+            row("second half (induction loss)", loss.second),
+            row("second half after other tokens (control)", loss.unrepeated),
+            row("first half minus second half", loss.drop),
+            row("control minus second half: what the repetition is worth", loss.gain),
+            row("guessing among the tokens used", Estimate::exact(loss.guess)),
         ];
         if let Some(twin) = &self.untrained {
-            rows.push(row("repeated, untrained network", None, None, twin.drop));
+            rows.push(row("first half minus second half, untrained network", twin.drop));
         }
-        let guess = vec![Cell::text("guessing among the tokens used"), Cell::Number { value: loss.guess, digits: 3 }];
-        rows.push([guess, vec![Cell::Number { value: loss.guess, digits: 3 }, Cell::Empty]].concat());
+        let columns = vec![Column::new("tokens"), Column::new("nats a token")];
         Block::Table(Table { columns, rows })
     }
 

@@ -13,7 +13,7 @@ pub(super) struct Rows {
     pub start: usize,
     /// The rows.
     pub ids: Vec<Vec<u32>>,
-    /// The same first halves, each followed by other tokens.
+    /// The same second halves, each after other tokens.
     other: Vec<Vec<u32>>,
 }
 
@@ -46,7 +46,7 @@ impl Rows {
         let drawn: Vec<Vec<u32>> = (0..options.rows).map(row).collect();
         let begin: Vec<u32> = pool.start.into_iter().collect();
         let repeated = drawn.iter().map(|d| [&begin[..], &d[..n], &d[..n]].concat()).collect();
-        let other = drawn.iter().map(|d| [&begin[..], &d[..]].concat()).collect();
+        let other = drawn.iter().map(|d| [&begin[..], &d[n..], &d[..n]].concat()).collect();
         Ok(Self { n, start, ids: repeated, other })
     }
 

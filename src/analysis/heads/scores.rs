@@ -31,13 +31,6 @@ pub(super) struct Measured {
     pub second: Vec<f64>,
 }
 
-impl Measured {
-    /// First minus second, row by row.
-    pub fn drops(&self) -> Vec<f64> {
-        self.first.iter().zip(&self.second).map(|(a, b)| a - b).collect()
-    }
-}
-
 /// The score of attention that is even over what each query sees: the mean of 1 / (keys seen) over the `n` queries from
 /// position `first` on whose key `offset` tokens back is seen, 0 for the others.
 pub fn uniform(first: usize, n: usize, offset: usize, window: Option<usize>) -> f64 {

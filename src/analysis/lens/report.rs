@@ -37,9 +37,9 @@ impl Report for Lens {
         let columns = vec![
             Column::new("stream"),
             Column::new("KL from final, nats").better(Better::Less),
-            Column::new("same at another position"),
+            Column::new("KL elsewhere"),
             Column::new("agrees with final").better(Better::More),
-            Column::new("same at another position"),
+            Column::new("agrees elsewhere"),
             Column::new("accuracy").better(Better::More),
             Column::new("loss, nats").better(Better::Less),
         ];
@@ -57,9 +57,9 @@ impl Report for Lens {
         let mut blocks = vec![
             Block::text(format!(
                 "Each layer's stream through the final norm and the unembedding, at {} positions of {} texts ({} of them \
-                 with a next token to predict); special tokens are skipped. In brackets the 95 % interval over texts. The \
-                 control takes the same layer's prediction at another position of the same text. The last layer's lens \
-                 equals the logits to {:.1e}.",
+                 with a next token to predict); special tokens are skipped. In brackets the 95 % interval over texts. \
+                 \"Elsewhere\" is the control: the same layer's prediction at another position of the same text. The last \
+                 layer's lens equals the logits to {:.1e}.",
                 self.positions, self.texts, self.predicted, self.last_error
             )),
             Block::Table(Table { columns, rows: self.layers.iter().map(row).collect() }),
