@@ -143,6 +143,11 @@ impl Attention {
         Ok(stream.unsqueeze(2)?.broadcast_as((b, t, heads, d))?.contiguous()?)
     }
 
+    /// `[kv, d, d_model]`, f32.
+    pub fn value_weights(&self) -> Result<Tensor> {
+        self.qkv.value_weights()
+    }
+
     /// `[h d] -> [d_model]`.
     pub fn output(&self) -> &Linear {
         &self.out

@@ -74,6 +74,11 @@ impl Block {
         self.attn.output()
     }
 
+    /// `[kv_head, d_head, d_model]`, f32.
+    pub fn value_weights(&self) -> Result<Tensor> {
+        self.attn.value_weights()
+    }
+
     pub fn mlp_output(&self) -> &Linear {
         self.mlp.output()
     }

@@ -6,6 +6,7 @@
 mod attention;
 mod block;
 mod call;
+mod circuits;
 pub mod config;
 pub mod facts;
 pub mod families;

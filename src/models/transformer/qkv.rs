@@ -1,6 +1,6 @@
 //! Queries, keys and values out of one, two or three matrices, whole or head by head.
 
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 
 use super::facts::{Facts, Names, QkvLayout};
 use super::load::Loader;
@@ -111,7 +111,7 @@ impl Qkv {
     /// One role from an input of its own per head: `[b, t, n, d_model] -> [b, t, n, d_head]`.
     pub fn by_head(&self, x: &Tensor, role: Role) -> Result<Tensor> {
         let (b, t, n, d_model) = x.dims4()?;
-        let (weight, bias) = self.head_weight(role, x)?; // [n, d_head, d_model], [n, d_head]
+        let (weight, bias) = self.head_weight(role, x.dtype())?; // [n, d_head, d_model], [n, d_head]
         let x = x.reshape((b * t, n, d_model))?.transpose(0, 1)?.contiguous()?; // [n, b t, d_model]
         let y = x.matmul(&weight.transpose(1, 2)?.contiguous()?)?; // [n, b t, d_head]
         let y = y.transpose(0, 1)?.reshape((b, t, n, self.d_head))?;
@@ -121,9 +121,14 @@ impl Qkv {
         })
     }
 
-    fn head_weight(&self, role: Role, like: &Tensor) -> Result<(Tensor, Option<Tensor>)> {
+    /// The value weights by head: `[kv_head, d_head, d_model]`, f32.
+    pub fn value_weights(&self) -> Result<Tensor> {
+        Ok(self.head_weight(Role::Value, DType::F32)?.0)
+    }
+
+    fn head_weight(&self, role: Role, dtype: DType) -> Result<(Tensor, Option<Tensor>)> {
         let rows = |linear: &Linear| -> Result<Tensor> {
-            let weight = linear.weight.to_dtype(like.dtype())?;
+            let weight = linear.weight.to_dtype(dtype)?;
             Ok(match linear.layout {
                 Layout::OutIn => weight,
                 Layout::InOut => weight.t()?.contiguous()?,

@@ -1,0 +1,93 @@
+//! Numbers with their uncertainty, and the names under which expectations find them.
+
+use serde::{Deserialize, Serialize};
+
+use crate::hook::random;
+use crate::report::{Cell, number};
+
+/// Draws of a bootstrap.
+const DRAWS: u64 = 1000;
+
+/// Quantiles 0.975 of Student's t for 1, 2, ... degrees of freedom; the last one stands for all that follow.
+const T: [f64; 15] =
+    [12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131];
+
+/// Results that offer named numbers.
+pub trait Figures {
+    /// Names and values, the most telling first; without the method's own name, which scripts put before them
+    /// (`heads.` + `induction.max`).
+    fn figures(&self) -> Vec<(String, f64)>;
+}
+
+/// A value with its 95 % interval.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Estimate {
+    /// The value on all the data; NaN where there is none.
+    #[serde(with = "number")]
+    pub value: f64,
+    /// Its 95 % interval; `None` where fewer than two units of data were drawn.
+    pub interval: Option<(f64, f64)>,
+}
+
+impl Estimate {
+    /// A value that is known exactly, or whose uncertainty is not.
+    pub fn exact(value: f64) -> Self {
+        Self { value, interval: None }
+    }
+
+    /// Sum of the firsts over sum of the seconds. Interval: percentiles over units (texts, rows) drawn anew with
+    /// replacement; units without weight take no part.
+    pub fn ratio(units: &[(f64, f64)], seed: u64) -> Self {
+        let units: Vec<(f64, f64)> = units.iter().copied().filter(|u| u.1 > 0.0).collect();
+        let over = |indices: &mut dyn Iterator<Item = usize>| {
+            let (a, b) = indices.fold((0.0, 0.0), |(a, b), i| (a + units[i].0, b + units[i].1));
+            a / b
+        };
+        let n = units.len();
+        let value = over(&mut (0..n));
+        if n < 2 {
+            return Self::exact(value);
+        }
+        let draw = |draw: u64| {
+            let index = |i: u64| (random::uniform(random::key(seed, &[draw, i])) * n as f64) as usize;
+            over(&mut (0..n as u64).map(index))
+        };
+        let mut drawn: Vec<f64> = (0..DRAWS).map(draw).collect();
+        drawn.sort_by(f64::total_cmp);
+        let at = |share: f64| drawn[(share * (drawn.len() - 1) as f64).round() as usize];
+        Self { value, interval: Some((at(0.025), at(0.975))) }
+    }
+
+    /// The mean of one number per unit; interval as in [`Estimate::ratio`].
+    pub fn mean(units: &[f64], seed: u64) -> Self {
+        let units: Vec<(f64, f64)> = units.iter().map(|x| (*x, 1.0)).collect();
+        Self::ratio(&units, seed)
+    }
+
+    /// The value on all groups of the data, with the delete-one jackknife's interval (Tukey 1958):
+    /// value -+ t sqrt((g - 1)/g sum (x_i - mean)^2) for the values x_i on all groups but one.
+    pub fn jackknife(value: f64, without_one: &[f64]) -> Self {
+        let g = without_one.len();
+        if g < 2 {
+            return Self::exact(value);
+        }
+        let mean = without_one.iter().sum::<f64>() / g as f64;
+        let squares: f64 = without_one.iter().map(|x| (x - mean).powi(2)).sum();
+        let half = T[(g - 2).min(T.len() - 1)] * (squares * (g - 1) as f64 / g as f64).sqrt();
+        Self { value, interval: Some((value - half, value + half)) }
+    }
+
+    /// Both ends; the value itself where there is no interval.
+    pub fn ends(&self) -> (f64, f64) {
+        self.interval.unwrap_or((self.value, self.value))
+    }
+
+    /// `0.412 [0.380, 0.447]`.
+    pub fn cell(&self, digits: usize) -> Cell {
+        match self.interval {
+            _ if self.value.is_nan() => Cell::Empty,
+            None => Cell::text(format!("{:.digits$}", self.value)),
+            Some((low, high)) => Cell::text(format!("{:.digits$} [{low:.digits$}, {high:.digits$}]", self.value)),
+        }
+    }
+}
