@@ -17,6 +17,7 @@
 pub mod atomic;
 pub mod bundle;
 pub mod chat;
+pub mod config;
 mod download;
 pub mod folder;
 pub mod hub;
