@@ -126,6 +126,9 @@ pub struct Files {
     /// The fields of a file without names of its own (`.tsv`).
     #[serde(default)]
     pub columns: Vec<String>,
+    /// Groups to leave out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub skip_groups: Vec<String>,
     /// A field that may hold a line number of a file beside it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lines: Option<LineField>,

@@ -1,9 +1,9 @@
 //! Who is asked: a network with its tokenizer, and the edits under which it runs.
 
+use crate::Result;
 use crate::hook::{Pass, Registry, Values};
 use crate::models::{Model, Network};
 use crate::store::Tokenizer;
-use crate::Result;
 
 /// A network with what scoring needs of its model. Edits of `pass` act in every call, so that an edited model is scored
 /// like any other; its documents are the items' numbers, its prompts what an item gives, its generated tokens what is
