@@ -40,7 +40,13 @@ impl<'a> Subject<'a> {
 
     /// The same subject under these edits.
     pub fn edited(mut self, pass: Pass, registry: Registry, values: Values) -> Self {
+        let pass = Pass { records: Vec::new(), gradients: Vec::new(), ..pass };
         (self.pass, self.registry, self.values) = (pass, registry, values);
         self
+    }
+
+    /// Ids that statistics over tokens skip.
+    pub(super) fn special(&self) -> Vec<u32> {
+        self.tokenizer.special_ids().iter().copied().collect()
     }
 }
