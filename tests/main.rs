@@ -2,6 +2,7 @@
 
 mod cli;
 mod common;
+mod data;
 mod doctor;
 mod generate;
 mod goldens;

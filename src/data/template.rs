@@ -52,7 +52,7 @@ impl Templates {
     /// The text for a document; `group` is the variable of that name where the document has none.
     pub fn render(&self, name: &str, doc: &Doc, group: Option<&str>) -> Result<String> {
         let template = self.env.get_template(name).map_err(|e| self.refused(name, doc, &e))?;
-        let values = minijinja::context! { group, ..Value::from_serialize(doc) };
+        let values = minijinja::context! { ..Value::from_serialize(doc), ..minijinja::context! { group } };
         jinja::render(&template, values).map_err(|e| self.refused(name, doc, &e))
     }
 

@@ -59,7 +59,8 @@ pub fn read_texts_from(spec: &str, hub: &HubOptions) -> Result<Vec<String>> {
 }
 
 /// Reads named sets of texts: every readable file of a folder or a Hub repository is a set (`DIR/{lang}.txt`), or a
-/// single file is one. Here each line of a `.txt` file is a document; other files are read as by [`read_texts`].
+/// single file is one. Here each line of a `.txt` file is a document; other files are read as by [`read_texts`]. A
+/// folder's `.json` files are left out: they describe the others.
 ///
 /// # Errors
 /// As [`read_texts_from`]; nothing that can be read.
@@ -67,7 +68,8 @@ pub fn read_text_sets(spec: &str, hub: &HubOptions) -> Result<Vec<TextSet>> {
     let (place, field) = split_field(spec);
     let set = DataSet::open(place, hub)?;
     let mut out = Vec::new();
-    for name in set.files().iter().filter(|name| Docs::reads(Path::new(name))) {
+    let wanted = |name: &&String| Docs::reads(Path::new(name)) && (set.single().is_some() || !name.ends_with(".json"));
+    for name in set.files().iter().filter(wanted) {
         let path = set.file(name)?;
         let texts = not_empty(&path, column(&path, field)?)?;
         let (stem, _) = name.rsplit_once('.').unwrap_or((name, ""));

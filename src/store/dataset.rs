@@ -1,4 +1,5 @@
-//! Data sets: a file, a folder, or a repository on the Hub (`hub:org/name[@revision][/file]`), as a list of files.
+//! Data sets: a file, a folder, or a repository on the Hub (`hub:org/name[@revision][/file]`), as a list of files. A slash
+//! in a revision is written `%2F`, as in addresses of the Hub (`@refs%2Fconvert%2Fparquet`).
 //!
 //! The Hub is asked for the list each time, unless it may not be used: then the list is what the cache holds. A file is
 //! fetched when it is asked for, and only once.
@@ -120,7 +121,7 @@ fn on_hub(name: &str, options: &HubOptions) -> Result<Found> {
         Some((at, _)) => (&name[..at], Some(name[at + 1..].to_string())),
         None => (name, None),
     };
-    let repo = RepoId::parse(Kind::Dataset, id)?;
+    let repo = RepoId::parse(Kind::Dataset, &id.replace("%2F", "/"))?;
     if let Some(why) = &options.offline {
         let folder = repo.snapshot(&options.cache).map(|(folder, _)| folder).filter(|f| f.is_dir());
         let folder = folder.ok_or_else(|| {

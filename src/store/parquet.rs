@@ -20,6 +20,8 @@ use crate::{Error, Result};
 
 /// Most bytes of a row group, unpacked: writers make groups of some hundred megabytes at most.
 const MAX_GROUP: i64 = 4 << 30;
+/// Most rows of a row group; writers make groups of some millions at most.
+const MAX_ROWS: i64 = 1 << 27;
 
 /// The rows of a file in order, each an object of its columns. After an error there are no more.
 pub struct ParquetRows {
@@ -44,8 +46,9 @@ impl ParquetRows {
         let reader = guarded(path, || SerializedFileReader::new(file))?;
         for (i, group) in reader.metadata().row_groups().iter().enumerate() {
             let bytes = group.total_byte_size();
-            if !(0..=MAX_GROUP).contains(&bytes) || group.num_rows() < 0 {
-                return Err(broken(path, &format!("row group {i} claims {bytes} bytes")));
+            let rows = group.num_rows();
+            if !(0..=MAX_GROUP).contains(&bytes) || !(0..=MAX_ROWS).contains(&rows) {
+                return Err(broken(path, &format!("row group {i} claims {rows} rows of {bytes} bytes")));
             }
         }
         let wanted = projected(path, reader.metadata().file_metadata().schema(), columns)?;

@@ -87,6 +87,33 @@ impl<'a> Judge<'a> {
     }
 }
 
+/// How a task would score a written answer: each filter's name and what it leaves, with every metric. For trying filters
+/// and comparisons without a model.
+///
+/// # Errors
+/// [`crate::Error::Invalid`] for a task with a broken regular expression.
+pub fn grade(task: &Task, answer: &str, target: &str) -> Result<Vec<Grade>> {
+    let judge = Judge::new(task)?;
+    let target = judge.target(target);
+    let each = judge.filters().into_iter().zip(judge.filtered(answer));
+    let grade = |(filter, kept): (String, String)| {
+        let scores = task.metrics().into_iter().map(|m| (m, judge.score(m, &kept, &target))).collect();
+        Grade { filter, kept, scores }
+    };
+    Ok(each.map(grade).collect())
+}
+
+/// What one filter makes of an answer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Grade {
+    /// The filter's name.
+    pub filter: String,
+    /// The part of the answer that is compared.
+    pub kept: String,
+    /// The metrics, between 0 and 1.
+    pub scores: Vec<(Metric, f64)>,
+}
+
 fn first_group<'t>(captures: &regex::Captures<'t>) -> &'t str {
     let groups = captures.iter().skip(1).flatten().next().or_else(|| captures.get(0));
     groups.map_or("", |m| m.as_str())

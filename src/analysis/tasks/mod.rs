@@ -34,6 +34,7 @@ use crate::{Error, Result};
 
 use stats::Estimate;
 
+pub use answer::{Grade, grade};
 pub use harness::harness;
 pub use perplexity::{Perplexities, Perplexity, TextNats, perplexities, perplexity};
 pub use result::{Control, Sample, Score, Scored, TaskResult};
