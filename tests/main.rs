@@ -3,6 +3,7 @@
 mod analysis;
 mod cli;
 mod common;
+mod data;
 mod doctor;
 mod generate;
 mod goldens;

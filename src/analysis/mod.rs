@@ -7,6 +7,7 @@ pub mod heads;
 pub mod lens;
 pub mod measure;
 pub mod neurons;
+pub mod tasks;
 
 pub use corpus::Corpus;
 pub use measure::{Estimate, Figures};

@@ -1,7 +1,20 @@
-//! Data: texts from the forms in which people keep them.
+//! Data: texts, documents and tasks from the forms in which people keep them.
 
 pub mod ngram;
 pub mod organism;
+mod builtin;
+mod docs;
+mod ids;
+mod item;
+mod load;
+mod task;
+mod template;
 mod texts;
 
-pub use texts::{read_id_rows, read_mask, read_texts};
+pub use builtin::{builtin, builtin_names};
+pub use docs::Docs;
+pub use ids::{read_id_rows, read_mask};
+pub use item::{Doc, Item, Target};
+pub use load::Split;
+pub use task::{Choices, Compare, FewShot, Files, Filter, LineField, Metric, OutputType, Sampler, Select, Task};
+pub use texts::{TextSet, read_text_sets, read_texts, read_texts_from};

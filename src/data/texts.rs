@@ -1,33 +1,116 @@
-//! Texts from a plain file or a JSONL column, and token ids from JSON.
+//! Texts from files: one by one, or in named sets.
 
 use std::path::Path;
 
-use serde_json::Value;
-
-use crate::store::text::{read_json, read_text};
+use super::Docs;
+use super::item::Doc;
+use crate::store::text::{nearest, read_text};
+use crate::store::{DataSet, HubOptions};
 use crate::{Error, Result};
 
-/// Reads texts from `F.txt` (the whole file is one text) or `F.jsonl[:field]` (one text per line; field `text` unless
-/// another is named).
+/// The field that is read where none is named.
+const FIELD: &str = "text";
+
+/// Texts that belong together: those of a language, a book, a split.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TextSet {
+    /// Its name: the file's, without its ending.
+    pub name: String,
+    /// The documents.
+    pub texts: Vec<String>,
+}
+
+/// Reads texts from `F.txt` (the whole file is one text), or one per row from `F.jsonl[:FIELD]`, `F.parquet[:COLUMN]`,
+/// `F.tsv[:COLUMN]` or `F.json[:FIELD]` (field `text` unless another is named), here or on the Hub
+/// (`hub:org/name/FILE[:FIELD]`), as the environment says how to reach it.
 ///
 /// # Errors
-/// A file that is missing, not UTF-8 or empty; a line that is no JSON object or lacks the field (with its number).
+/// As [`read_texts_from`].
 pub fn read_texts(spec: &str) -> Result<Vec<String>> {
-    let (path, field) = split_field(spec);
-    let path = Path::new(path);
-    let content = read_text(path)?;
-    let lines = path.extension().is_some_and(|e| e == "jsonl" || e == "ndjson");
-    let texts = match field {
-        _ if lines => from_jsonl(path, &content, field.unwrap_or("text"))?,
-        None => vec![content.trim_end_matches('\n').to_string()],
-        Some(field) => {
+    read_texts_from(spec, &HubOptions::from_env())
+}
+
+/// [`read_texts`] with options for the Hub.
+///
+/// # Errors
+/// A file that is missing, not UTF-8 or empty; a row that is broken or lacks the field (with its number).
+pub fn read_texts_from(spec: &str, hub: &HubOptions) -> Result<Vec<String>> {
+    let (place, field) = split_field(spec);
+    let set = DataSet::open(place, hub)?;
+    let Some(name) = set.single() else {
+        return Err(Error::invalid(
+            format!("`{place}` is a folder or a repository, expected one file of texts"),
+            format!("name one of its {} files, such as {place}/{}", set.files().len(), set.files()[0]),
+        ));
+    };
+    let path = set.file(name)?;
+    let texts = match path.extension().is_some_and(|e| e == "txt") || !Docs::reads(&path) {
+        true if field.is_none() => vec![read_text(&path)?.trim_end_matches('\n').to_string()],
+        true => {
             return Err(Error::file(
                 path,
-                format!("the field `{field}` is named, but a text file has no fields"),
+                format!("the field `{}` is named, but a text file has no fields", field.unwrap_or_default()),
                 "give FILE.jsonl:FIELD, or FILE.txt alone",
             ));
         }
+        false => column(&path, field)?,
     };
+    not_empty(&path, texts)
+}
+
+/// Reads named sets of texts: every readable file of a folder or a Hub repository is a set (`DIR/{lang}.txt`), or a
+/// single file is one. Here each line of a `.txt` file is a document; other files are read as by [`read_texts`]. A
+/// folder's `.json` files are left out: they describe the others.
+///
+/// # Errors
+/// As [`read_texts_from`]; nothing that can be read.
+pub fn read_text_sets(spec: &str, hub: &HubOptions) -> Result<Vec<TextSet>> {
+    let (place, field) = split_field(spec);
+    let set = DataSet::open(place, hub)?;
+    let mut out = Vec::new();
+    let wanted = |name: &&String| Docs::reads(Path::new(name)) && (set.single().is_some() || !name.ends_with(".json"));
+    for name in set.files().iter().filter(wanted) {
+        let path = set.file(name)?;
+        let texts = not_empty(&path, column(&path, field)?)?;
+        let (stem, _) = name.rsplit_once('.').unwrap_or((name, ""));
+        out.push(TextSet { name: stem.to_string(), texts });
+    }
+    if out.is_empty() {
+        return Err(Error::invalid(
+            format!("`{place}` has no file of texts"),
+            format!("expected files that end in {}", Docs::ENDINGS.join(", ")),
+        ));
+    }
+    Ok(out)
+}
+
+/// One field of every row.
+fn column(path: &Path, field: Option<&str>) -> Result<Vec<String>> {
+    let name = field.unwrap_or(FIELD);
+    let mut docs = Docs::field(path, name)?;
+    let mut texts = Vec::new();
+    while let Some(row) = docs.next() {
+        let (number, mut doc) = row?;
+        match doc.remove(name) {
+            Some(serde_json::Value::String(text)) => texts.push(text),
+            _ => return Err(lacks(path, docs.unit(), number, name, &doc)),
+        }
+    }
+    Ok(texts)
+}
+
+/// A row without a text in the field.
+fn lacks(path: &Path, unit: &str, number: usize, field: &str, doc: &Doc) -> Error {
+    let keys: Vec<&str> = doc.keys().map(String::as_str).collect();
+    let near = nearest(field, keys.iter().copied(), 1);
+    Error::file(
+        path,
+        format!("{unit} {number} has no text in a field `{field}`"),
+        format!("name one with FILE:FIELD, such as {near}; the {unit} has: {}", keys.join(", ")),
+    )
+}
+
+fn not_empty(path: &Path, texts: Vec<String>) -> Result<Vec<String>> {
     if texts.iter().all(String::is_empty) {
         return Err(Error::file(path, "the file holds no text", "give a file with at least one character"));
     }
@@ -40,87 +123,9 @@ fn split_field(spec: &str) -> (&str, Option<&str>) {
         return (spec, None);
     }
     match spec.rsplit_once(':') {
-        Some((path, field)) if !field.is_empty() && !field.contains(['/', '\\']) => (path, Some(field)),
+        Some((path, field)) if !field.is_empty() && path != "hub" && !field.contains(['/', '\\']) => {
+            (path, Some(field))
+        }
         _ => (spec, None),
     }
-}
-
-fn from_jsonl(path: &Path, content: &str, field: &str) -> Result<Vec<String>> {
-    let mut texts = Vec::new();
-    for (i, line) in content.lines().enumerate().filter(|(_, l)| !l.trim().is_empty()) {
-        let number = i + 1;
-        let value: Value = serde_json::from_str(line).map_err(|e| {
-            Error::file(
-                path,
-                // The parser counts within the line.
-                format!("line {number} is no JSON at column {}", e.column()),
-                "repair or remove the line",
-            )
-        })?;
-        match value.get(field).and_then(Value::as_str) {
-            Some(text) => texts.push(text.to_string()),
-            None => {
-                let keys = value.as_object().map(|o| o.keys().cloned().collect::<Vec<_>>());
-                return Err(Error::file(
-                    path,
-                    format!("line {number} has no text in a field `{field}`"),
-                    match keys {
-                        Some(keys) => format!("name one with FILE.jsonl:FIELD; the line has: {}", keys.join(", ")),
-                        None => "every line must be a JSON object".to_string(),
-                    },
-                ));
-            }
-        }
-    }
-    Ok(texts)
-}
-
-/// Reads equally long rows of token ids from a JSON file: a list of lists, or one list for a single row.
-///
-/// # Errors
-/// A file of another form, or with a number that is no token id.
-pub fn read_id_rows(path: impl AsRef<Path>) -> Result<Vec<Vec<u32>>> {
-    let id = |v: &Value| v.as_u64().and_then(|n| u32::try_from(n).ok());
-    read_rows(path.as_ref(), "a token id (a whole number from 0)", id)
-}
-
-/// Reads an attention mask from a JSON file: rows like those of [`read_id_rows`], of 0 and 1.
-///
-/// # Errors
-/// A file of another form, or with an entry that is neither.
-pub fn read_mask(path: impl AsRef<Path>) -> Result<Vec<Vec<u32>>> {
-    let bit = |v: &Value| match v.as_u64() {
-        Some(0) => Some(0),
-        Some(1) => Some(1),
-        _ => None,
-    };
-    read_rows(path.as_ref(), "0 (padding) or 1", bit)
-}
-
-fn read_rows(path: &Path, entry: &str, read: impl Fn(&Value) -> Option<u32>) -> Result<Vec<Vec<u32>>> {
-    let wrong = |what: String| {
-        let hint = format!("expected a list of equally long lists, each entry {entry}");
-        Error::file(path, what, hint)
-    };
-    let value = read_json(path)?;
-    let list = value.as_array().ok_or_else(|| wrong("the file holds no list".into()))?;
-    let nested = list.iter().any(Value::is_array);
-    let rows: Vec<&Value> = if nested { list.iter().collect() } else { vec![&value] };
-    let mut out = Vec::with_capacity(rows.len());
-    for (r, row) in rows.into_iter().enumerate() {
-        let row = row.as_array().ok_or_else(|| wrong(format!("row {r} is no list")))?;
-        if row.is_empty() {
-            return Err(wrong(format!("row {r} is empty")));
-        }
-        let entries = row.iter().enumerate().map(|(c, v)| {
-            let shown: String = v.to_string().chars().take(40).collect();
-            read(v).ok_or_else(|| wrong(format!("row {r}, entry {c} is {shown}")))
-        });
-        out.push(entries.collect::<Result<Vec<u32>>>()?);
-    }
-    if let Some(r) = out.iter().position(|row| row.len() != out[0].len()) {
-        let (len, first) = (out[r].len(), out[0].len());
-        return Err(wrong(format!("row {r} has {len} entries, row 0 has {first}")));
-    }
-    Ok(out)
 }

@@ -5,6 +5,9 @@
 
 mod sample;
 
+use std::fmt;
+use std::sync::Arc;
+
 use candle_core::{DType, Tensor};
 
 use crate::hook::{Event, Pass, Plan, Records, Registry, Tap, Values};
@@ -24,6 +27,8 @@ pub struct Options {
     pub seed: u64,
     /// Ids that end a row.
     pub stop: Vec<u32>,
+    /// Ends a row by what it has made, such as a stop text.
+    pub stop_when: Option<StopWhen>,
     /// Names of events that end a row (an edit may raise one, as Key Space does when it abstains).
     pub stop_events: Vec<String>,
     /// Longest text that the network can take: the last token of a row may come after it, for it is never run.
@@ -39,10 +44,28 @@ impl Default for Options {
             sampler: Sampler::Greedy,
             seed: 0,
             stop: Vec::new(),
+            stop_when: None,
             stop_events: vec!["abstain".to_string()],
             context: None,
             cache: true,
         }
+    }
+}
+
+/// Whether a row has ended, by the ids that it has made.
+#[derive(Clone)]
+pub struct StopWhen(Arc<dyn Fn(&[u32]) -> bool + Send + Sync>);
+
+impl StopWhen {
+    /// Ends a row as soon as `ended` holds for its new ids.
+    pub fn new(ended: impl Fn(&[u32]) -> bool + Send + Sync + 'static) -> Self {
+        Self(Arc::new(ended))
+    }
+}
+
+impl fmt::Debug for StopWhen {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("StopWhen")
     }
 }
 
@@ -53,7 +76,7 @@ pub enum Finish {
     Length,
     /// The network's context is full.
     Context,
-    /// A stop token was made (it is the row's last).
+    /// A stop token was made (it is the row's last), or [`Options::stop_when`] held.
     Stop,
     /// An edit raised this event.
     Event(String),
@@ -209,7 +232,8 @@ impl<'o> Rows<'o> {
             ids[row] = id;
             self.new[row].push(id);
             on_token(row, id);
-            if options.stop.contains(&id) {
+            let by_rule = || options.stop_when.as_ref().is_some_and(|stop| (stop.0)(&self.new[row]));
+            if options.stop.contains(&id) || by_rule() {
                 self.end(row, Finish::Stop);
             } else if self.new[row].len() < options.max_new_tokens && options.context.is_some_and(|c| position >= c) {
                 self.end(row, Finish::Context);

@@ -9,19 +9,15 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use minijinja::{Environment, ErrorKind, UndefinedBehavior, context};
+use minijinja::{ErrorKind, UndefinedBehavior, context};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::jinja::{self, FUEL};
 use super::text::{read_json_if, read_text};
 use crate::{Error, Result};
 
 mod python;
-
-/// Steps that a template may take. Long conversations take some thousands.
-const FUEL: u64 = 2_000_000;
-/// Bytes of text that a template may produce.
-const MAX_OUTPUT: usize = 16 << 20;
 
 /// One turn of a conversation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -145,13 +141,11 @@ impl ChatTemplate {
             ));
         };
         let source = python::without_generation_tags(source);
-        let mut env = Environment::new();
+        let mut env = jinja::environment();
         env.set_trim_blocks(true);
         env.set_lstrip_blocks(true);
-        env.set_fuel(Some(FUEL));
         // Like Jinja2: an undefined value prints as nothing and is false, but has no attributes.
         env.set_undefined_behavior(UndefinedBehavior::Lenient);
-        env.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
         python::install(&mut env);
         let mut values = self.tokens.clone();
         values.insert("tools".to_string(), Value::Null);
@@ -163,27 +157,7 @@ impl ChatTemplate {
             add_generation_prompt,
             ..minijinja::Value::from_serialize(&values)
         };
-        let mut out = Bounded(Vec::new());
-        template.render_captured_to(values, &mut out).map_err(|e| refused(name, &e))?;
-        String::from_utf8(out.0)
-            .map_err(|e| Error::invalid(format!("chat template `{name}` wrote no UTF-8: {e}"), "report this defect"))
-    }
-}
-
-/// A buffer that refuses to grow past [`MAX_OUTPUT`].
-struct Bounded(Vec<u8>);
-
-impl std::io::Write for Bounded {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        if self.0.len() + bytes.len() > MAX_OUTPUT {
-            return Err(std::io::Error::other(format!("more than {MAX_OUTPUT} bytes of text")));
-        }
-        self.0.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
+        jinja::render(&template, values).map_err(|e| refused(name, &e))
     }
 }
 

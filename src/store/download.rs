@@ -1,4 +1,4 @@
-//! Fetching a model from the Hub into the shared cache.
+//! Fetching models and files of data sets from the Hub into the shared cache.
 //!
 //! ```text
 //! models--org--name/refs/main                  the commit of the branch
@@ -17,13 +17,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hf_hub::progress::{DownloadEvent, ProgressEvent, ProgressHandler};
-use hf_hub::repository::RepoTreeEntry;
-use hf_hub::{HFError, HFRepositorySync, RepoTypeModel};
+use hf_hub::repository::{RepoTreeEntry, RepoTypeAny};
+use hf_hub::{HFError, HFRepositorySync};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::atomic::write_atomic;
 use super::folder::{INDEX, SIDE_FILES, SINGLE, convert_hint, is_pickle};
-use super::hub::{HubOptions, RepoId, client, is_commit, no_tokenizer_mark};
+use super::hub::{HubOptions, Kind, RepoId, client, is_commit, no_tokenizer_mark};
 use super::identity::{is_sha256, sha256_file};
 use super::safetensors::shard_map;
 use super::text::is_plain_name;
@@ -43,29 +43,78 @@ struct Remote {
 struct Fetch<'a> {
     repo: &'a RepoId,
     options: &'a HubOptions,
-    remote: HFRepositorySync<RepoTypeModel>,
+    remote: HFRepositorySync<RepoTypeAny>,
     root: PathBuf,
     commit: String,
 }
 
 /// Fetches what a model needs; gives the snapshot folder and its commit.
 pub(super) fn fetch(repo: &RepoId, options: &HubOptions) -> Result<(PathBuf, String)> {
-    let remote = client(options)?.model(repo.owner.as_str(), repo.name.as_str());
-    let info = remote.info().revision(repo.revision.as_str()).send().map_err(|e| explain(repo, options, &e))?;
-    let commit = info.sha.filter(|sha| is_commit(sha)).ok_or_else(|| {
-        Error::invalid(
-            format!("the Hub at {} names no commit for {repo}", options.endpoint),
-            "check HF_ENDPOINT; try again later",
-        )
-    })?;
-    let fetch = Fetch { root: repo.folder(&options.cache), repo, options, remote, commit };
+    let fetch = Fetch::begin(repo, options)?;
     fetch.run()?;
     Ok((fetch.snapshot(), fetch.commit))
 }
 
-impl Fetch<'_> {
+/// The data set's files and the means to fetch them.
+pub(super) struct Listed {
+    repo: RepoId,
+    options: HubOptions,
+    remote: HFRepositorySync<RepoTypeAny>,
+    commit: String,
+    files: Vec<Remote>,
+}
+
+/// Asks the Hub which files a data set has.
+pub(super) fn list(repo: &RepoId, options: &HubOptions) -> Result<Listed> {
+    let fetch = Fetch::begin(repo, options)?;
+    let files = fetch.list(true)?;
+    Ok(Listed { remote: fetch.remote, commit: fetch.commit, repo: repo.clone(), options: options.clone(), files })
+}
+
+impl Listed {
+    /// Paths within the repository.
+    pub(super) fn names(&self) -> Vec<String> {
+        self.files.iter().map(|f| f.name.clone()).collect()
+    }
+
+    /// Fetches one of them; gives its path on disk, or `None` if there is no such file.
+    pub(super) fn file(&self, name: &str) -> Result<Option<PathBuf>> {
+        let Some(file) = self.files.iter().find(|f| f.name == name) else { return Ok(None) };
+        let fetch = Fetch {
+            root: self.repo.folder(&self.options.cache),
+            repo: &self.repo,
+            options: &self.options,
+            remote: self.remote.clone(),
+            commit: self.commit.clone(),
+        };
+        fetch.file(file)?;
+        fetch.write_ref()?;
+        Ok(Some(fetch.snapshot().join(name)))
+    }
+}
+
+impl<'a> Fetch<'a> {
+    /// Asks the Hub for the commit of the revision.
+    fn begin(repo: &'a RepoId, options: &'a HubOptions) -> Result<Self> {
+        let client = client(options)?;
+        let (owner, name, revision) = (repo.owner.as_str(), repo.name.as_str(), repo.revision.as_str());
+        let sha = match repo.kind {
+            Kind::Model => client.model(owner, name).info().revision(revision).send().map(|info| info.sha),
+            Kind::Dataset => client.dataset(owner, name).info().revision(revision).send().map(|info| info.sha),
+        };
+        let sha = sha.map_err(|e| explain(repo, options, &e))?;
+        let commit = sha.filter(|sha| is_commit(sha)).ok_or_else(|| {
+            Error::invalid(
+                format!("the Hub at {} names no commit for {repo}", options.endpoint),
+                "check HF_ENDPOINT; try again later",
+            )
+        })?;
+        let remote = client.repository(repo.kind.repo_type(), owner, name);
+        Ok(Self { root: repo.folder(&options.cache), repo, options, remote, commit })
+    }
+
     fn run(&self) -> Result<()> {
-        let listed = self.list()?;
+        let listed = self.list(false)?;
         let find = |name: &str| listed.iter().find(|f| f.name == name);
         if find("config.json").is_none() {
             return Err(Error::invalid(
@@ -101,20 +150,27 @@ impl Fetch<'_> {
                 self.file(file)?;
             }
         }
-        if !is_commit(&self.repo.revision) {
-            let path = self.root.join("refs").join(&self.repo.revision);
-            write_atomic(&path, |file| file.write_all(self.commit.as_bytes()).map_err(Error::io(&path)))?;
+        self.write_ref()
+    }
+
+    /// Says which commit the branch is at.
+    fn write_ref(&self) -> Result<()> {
+        if is_commit(&self.repo.revision) {
+            return Ok(());
         }
-        Ok(())
+        let path = self.root.join("refs").join(&self.repo.revision);
+        write_atomic(&path, |file| file.write_all(self.commit.as_bytes()).map_err(Error::io(&path)))
     }
 
     fn snapshot(&self) -> PathBuf {
         self.root.join("snapshots").join(&self.commit)
     }
 
-    /// The files at the top of the repository. Names and hashes end up in paths, so odd ones are left out.
-    fn list(&self) -> Result<Vec<Remote>> {
-        let entries = self.remote.list_tree().revision(self.commit.as_str()).send().map_err(|e| self.explain(&e))?;
+    /// The files at the top of the repository, or all of them. Names and hashes end up in paths, so odd ones are left
+    /// out.
+    fn list(&self, deep: bool) -> Result<Vec<Remote>> {
+        let tree = self.remote.list_tree().revision(self.commit.as_str()).recursive(deep);
+        let entries = tree.send().map_err(|e| self.explain(&e))?;
         let mut files = Vec::new();
         for entry in entries {
             let RepoTreeEntry::File { oid, size, path, lfs, .. } = entry else {
@@ -122,7 +178,7 @@ impl Fetch<'_> {
             };
             let sha256 = lfs.as_ref().and_then(|l| l.sha256.clone()).filter(|h| is_sha256(h));
             let hash = sha256.unwrap_or(oid);
-            if is_plain_name(&path) && !hash.is_empty() && hash.bytes().all(|b| b.is_ascii_hexdigit()) {
+            if path.split('/').all(is_plain_name) && !hash.is_empty() && hash.bytes().all(|b| b.is_ascii_hexdigit()) {
                 files.push(Remote {
                     name: path,
                     size: lfs.as_ref().and_then(|l| l.size).unwrap_or(size),
@@ -171,7 +227,7 @@ impl Fetch<'_> {
             blob = blobs.join(sha256.as_ref().unwrap_or(&file.hash));
             std::fs::rename(&partial, &blob).map_err(Error::io(&blob))?;
         }
-        link(&blob, &pointer)
+        link(&blob, &pointer, file.name.matches('/').count())
     }
 
     /// The lock that other Hugging Face tools take too, held until dropped.
@@ -295,7 +351,7 @@ impl ProgressHandler for Bar {
 /// What an error of the Hub means for the user.
 fn explain(repo: &RepoId, options: &HubOptions, error: &HFError) -> Error {
     let id = repo.id();
-    let login = "accept the model's terms on its page if it has any, and set HF_TOKEN to a token that may read it";
+    let login = "accept its terms on its page if it has any, and set HF_TOKEN to a token that may read it";
     match error {
         HFError::AuthRequired { context } => match context.error_code.as_deref() {
             Some("GatedRepo") => Error::invalid(format!("{id} is gated: its owner asks for a login (401)"), login),
@@ -329,21 +385,24 @@ fn explain(repo: &RepoId, options: &HubOptions, error: &HFError) -> Error {
         ),
         HFError::Request { source, .. } => Error::invalid(
             format!("{} cannot be reached for {id}: {source}", options.endpoint),
-            "check the network and HF_ENDPOINT; a model in the cache or a local folder works without",
+            format!(
+                "check the network and HF_ENDPOINT; a {} in the cache or a local folder works without",
+                repo.kind.word()
+            ),
         ),
         other => Error::invalid(format!("the Hub failed for {id}: {other}"), "try again later"),
     }
 }
 
 /// Makes the file of a snapshot: a relative link to its blob, as every tool expects it, or a copy where links
-/// need rights (Windows).
-fn link(blob: &Path, pointer: &Path) -> Result<()> {
+/// need rights (Windows). `depth` is how many folders of the repository the file lies in.
+fn link(blob: &Path, pointer: &Path, depth: usize) -> Result<()> {
     let folder = pointer.parent().unwrap_or(Path::new("."));
     std::fs::create_dir_all(folder).map_err(Error::io(folder))?;
     // Made under another name and moved into place: other processes may be opening the snapshot.
     #[cfg(unix)]
     {
-        let target = Path::new("../../blobs").join(blob.file_name().unwrap_or_default());
+        let target = Path::new(&"../".repeat(depth)).join("../../blobs").join(blob.file_name().unwrap_or_default());
         let made = tempfile::Builder::new()
             .prefix(".optrode-")
             .make_in(folder, |at| std::os::unix::fs::symlink(&target, at))
@@ -352,6 +411,7 @@ fn link(blob: &Path, pointer: &Path) -> Result<()> {
     }
     #[cfg(not(unix))]
     {
+        let _ = depth;
         write_atomic(pointer, |file| {
             let mut from = File::open(blob).map_err(Error::io(blob))?;
             std::io::copy(&mut from, file).map(|_| ()).map_err(Error::io(pointer))

@@ -11,6 +11,7 @@
 use std::path::{Path, PathBuf};
 
 use hf_hub::HFClient;
+use hf_hub::repository::{RepoType, RepoTypeAny};
 
 use super::download;
 use super::folder::{INDEX, ModelFolder, Origin, SINGLE};
@@ -88,7 +89,7 @@ pub fn resolve(id_or_path: &str, options: &HubOptions) -> Result<ModelFolder> {
     if path.exists() {
         return ModelFolder::open(path);
     }
-    let repo = RepoId::parse(id_or_path)?;
+    let repo = RepoId::parse(Kind::Model, id_or_path)?;
     let cached = repo.cached(&options.cache);
     // A commit never changes, so there is nothing to refresh.
     let fixed = is_commit(&repo.revision);
@@ -107,9 +108,35 @@ pub fn resolve(id_or_path: &str, options: &HubOptions) -> Result<ModelFolder> {
     ModelFolder::open_from(&folder, repo.origin(&commit))
 }
 
+/// What a repository holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Model,
+    Dataset,
+}
+
+impl Kind {
+    /// The word for people.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Model => "model",
+            Self::Dataset => "data set",
+        }
+    }
+
+    /// The Hub's own word.
+    pub(super) fn repo_type(self) -> RepoTypeAny {
+        match self {
+            Self::Model => RepoTypeAny::Model,
+            Self::Dataset => RepoTypeAny::Dataset,
+        }
+    }
+}
+
 /// A repository and a revision of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct RepoId {
+    pub(super) kind: Kind,
     pub(super) owner: String,
     pub(super) name: String,
     pub(super) revision: String,
@@ -118,11 +145,11 @@ pub(super) struct RepoId {
 impl RepoId {
     /// Parses `name`, `org/name`, `org/name@revision`. Every part ends up in a path, so each is held to the
     /// letters that the Hub allows.
-    pub(super) fn parse(text: &str) -> Result<Self> {
+    pub(super) fn parse(kind: Kind, text: &str) -> Result<Self> {
         let bad = |why: &str| {
             Error::invalid(
                 format!("`{text}` is neither an existing folder nor a Hub name ({why})"),
-                "give the path of a model folder, or org/name or org/name@revision",
+                format!("give the path of a {} folder, or org/name or org/name@revision", kind.word()),
             )
         };
         let (id, revision) = text.split_once('@').unwrap_or((text, "main"));
@@ -143,7 +170,7 @@ impl RepoId {
         if !revision.split('/').all(|part| !part.is_empty() && word(part)) {
             return Err(bad("a revision is a branch, a tag or a commit"));
         }
-        Ok(Self { owner: owner.to_string(), name: name.to_string(), revision: revision.to_string() })
+        Ok(Self { kind, owner: owner.to_string(), name: name.to_string(), revision: revision.to_string() })
     }
 
     /// `org/name`.
@@ -158,7 +185,7 @@ impl RepoId {
 
     /// `models--org--name`.
     pub(super) fn folder_name(&self) -> String {
-        format!("models--{}", self.id().replace('/', "--"))
+        format!("{}--{}", self.kind.repo_type().plural(), self.id().replace('/', "--"))
     }
 
     fn origin(&self, commit: &str) -> Origin {
@@ -167,6 +194,12 @@ impl RepoId {
 
     /// The snapshot that the cache has for the revision, whole or not, and its commit.
     fn cached(&self, cache: &Path) -> Option<(PathBuf, String)> {
+        let (folder, commit) = self.snapshot(cache)?;
+        folder.join("config.json").is_file().then_some((folder, commit))
+    }
+
+    /// The folder where the cache has, or would have, the revision, and its commit if that is known.
+    pub(super) fn snapshot(&self, cache: &Path) -> Option<(PathBuf, String)> {
         let root = self.folder(cache);
         let commit = if is_commit(&self.revision) {
             self.revision.clone()
@@ -174,8 +207,7 @@ impl RepoId {
             let text = std::fs::read_to_string(root.join("refs").join(&self.revision)).ok()?;
             Some(text.trim().to_string()).filter(|c| is_commit(c))?
         };
-        let folder = root.join("snapshots").join(&commit);
-        folder.join("config.json").is_file().then_some((folder, commit))
+        Some((root.join("snapshots").join(&commit), commit))
     }
 }
 

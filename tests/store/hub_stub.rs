@@ -16,7 +16,7 @@ pub const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
 #[derive(Default)]
 struct Shared {
-    /// `org/name` to its files.
+    /// `org/name`, or `datasets/org/name`, to its files.
     repos: BTreeMap<String, BTreeMap<String, Vec<u8>>>,
     /// `METHOD path range` of every request.
     log: Vec<String>,
@@ -92,6 +92,10 @@ async fn answer(State(shared): State<Arc<Mutex<Shared>>>, request: Request) -> R
     let parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
     let (id, kind, rest) = match parts[..] {
         ["api", "models", org, name, kind, ref rest @ ..] => (format!("{org}/{name}"), kind, rest.join("/")),
+        ["api", "datasets", org, name, kind, ref rest @ ..] => (format!("datasets/{org}/{name}"), kind, rest.join("/")),
+        ["datasets", org, name, "resolve", ref rest @ ..] => {
+            (format!("datasets/{org}/{name}"), "resolve", rest.join("/"))
+        }
         [org, name, "resolve", ref rest @ ..] => (format!("{org}/{name}"), "resolve", rest.join("/")),
         _ => return error(StatusCode::NOT_FOUND, ""),
     };

@@ -3,7 +3,7 @@
 mod chat;
 mod folder;
 mod hub;
-mod hub_stub;
+pub mod hub_stub;
 mod npz;
 mod tokenizer;
 mod weights;
@@ -11,7 +11,7 @@ mod weights;
 use crate::common::shared::shared;
 
 /// The message of an error that must be there.
-fn message<T>(result: optrode::Result<T>) -> String {
+pub fn message<T>(result: optrode::Result<T>) -> String {
     match result {
         Ok(_) => panic!("expected an error"),
         Err(error) => error.to_string(),

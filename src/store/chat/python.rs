@@ -8,7 +8,6 @@ use minijinja::{Environment, Error, ErrorKind, Value};
 
 /// Adds the functions, filters and methods.
 pub(super) fn install(env: &mut Environment) {
-    env.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
     env.add_function("raise_exception", |text: String| -> Result<Value, Error> {
         Err(Error::new(ErrorKind::InvalidOperation, text))
     });
