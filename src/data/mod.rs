@@ -2,4 +2,4 @@
 
 mod texts;
 
-pub use texts::{read_id_rows, read_mask, read_texts};
+pub use texts::{read_id_rows, read_mask, read_texts, text_file};

@@ -34,6 +34,11 @@ pub fn read_texts(spec: &str) -> Result<Vec<String>> {
     Ok(texts)
 }
 
+/// The file that [`read_texts`] reads.
+pub fn text_file(spec: &str) -> &Path {
+    Path::new(split_field(spec).0)
+}
+
 /// `path:field`, unless the whole is the name of a file.
 fn split_field(spec: &str) -> (&str, Option<&str>) {
     if Path::new(spec).exists() {

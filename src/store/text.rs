@@ -62,7 +62,7 @@ pub(super) fn is_plain_name(name: &str) -> bool {
 }
 
 /// The `count` names nearest to `wanted`, joined for a message.
-pub(super) fn nearest<'a>(wanted: &str, names: impl Iterator<Item = &'a str>, count: usize) -> String {
+pub(crate) fn nearest<'a>(wanted: &str, names: impl Iterator<Item = &'a str>, count: usize) -> String {
     let mut ranked: Vec<(usize, &str)> = names.map(|name| (distance(wanted, name), name)).collect();
     ranked.sort_unstable();
     let best: Vec<&str> = ranked.iter().take(count).map(|(_, name)| *name).collect();
