@@ -29,9 +29,15 @@ pub trait StepKind: Sync {
     /// Its keys in a script: with defaults for all that can have one, and `deny_unknown_fields`.
     type Params: Serialize + DeserializeOwned + JsonSchema + Send + Sync + 'static;
 
-    /// The figures that it may give with these parameters, without the step's name. `*` stands for one or more
-    /// characters where names depend on the model.
-    fn figures(&self, params: &Self::Params) -> Vec<String>;
+    /// The figures that it may give, without the step's name, with their meaning. `*` stands for one or more characters
+    /// where names depend on the model or the parameters.
+    const FIGURES: &'static [(&'static str, &'static str)];
+
+    /// The names of [`FIGURES`](Self::FIGURES), or closer ones where the parameters say more: a script that names
+    /// another figure is refused before anything runs.
+    fn figures(&self, _: &Self::Params) -> Vec<String> {
+        Self::FIGURES.iter().map(|(name, _)| (*name).to_string()).collect()
+    }
 
     /// Whether it can be asked of this model.
     ///
@@ -144,6 +150,8 @@ pub trait Step: Sync {
     fn summary(&self) -> &'static str;
     /// The JSON schema of its parameters.
     fn schema(&self) -> Value;
+    /// As [`StepKind::FIGURES`].
+    fn figures(&self) -> &'static [(&'static str, &'static str)];
     /// As [`StepKind::applies_to`].
     ///
     /// # Errors
@@ -186,6 +194,10 @@ impl<K: StepKind> Step for K {
 
     fn schema(&self) -> Value {
         schema_for!(K::Params).to_value()
+    }
+
+    fn figures(&self) -> &'static [(&'static str, &'static str)] {
+        K::FIGURES
     }
 
     fn applies_to(&self, model: &Model) -> std::result::Result<(), String> {

@@ -29,7 +29,7 @@ pub(crate) mod text;
 pub mod tokenizer;
 pub mod write;
 
-pub use atomic::write_atomic;
+pub use atomic::{check_writable, write_atomic};
 pub use bundle::{Bundle, EditFile};
 pub use chat::{ChatTemplate, Message};
 pub use file_set::FileSet;

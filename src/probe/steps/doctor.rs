@@ -31,11 +31,13 @@ impl Default for Params {
 impl StepKind for Doctor {
     const NAME: &'static str = "doctor";
     const SUMMARY: &'static str = "Invariants of the forward pass, with their largest errors.";
+    const FIGURES: &'static [(&'static str, &'static str)] = &[
+        ("failed", "invariants that do not hold"),
+        ("passed", "invariants that hold"),
+        ("skipped", "invariants that this architecture cannot be asked"),
+        ("largest_error", "the largest error of all, relative to the largest value of its site"),
+    ];
     type Params = Params;
-
-    fn figures(&self, _: &Params) -> Vec<String> {
-        ["failed", "passed", "skipped", "largest_error"].map(String::from).to_vec()
-    }
 
     fn applies_to(&self, _: &Model) -> std::result::Result<(), String> {
         Ok(())

@@ -20,13 +20,18 @@ pub struct Params {}
 impl StepKind for Facts {
     const NAME: &'static str = "facts";
     const SUMMARY: &'static str = "The architecture and the files with their hashes.";
+    const FIGURES: &'static [(&'static str, &'static str)] = &[
+        ("parameters", "numbers that training sets"),
+        ("layers", "blocks"),
+        ("d_model", "width of the residual stream"),
+        ("heads", "query heads of a layer"),
+        ("kv_heads", "key and value heads of a layer"),
+        ("d_head", "width of a head"),
+        ("d_mlp", "neurons of a layer"),
+        ("vocab", "tokens of the vocabulary"),
+        ("sites", "named places that can be recorded"),
+    ];
     type Params = Params;
-
-    fn figures(&self, _: &Params) -> Vec<String> {
-        ["parameters", "layers", "d_model", "heads", "kv_heads", "d_head", "d_mlp", "vocab", "sites"]
-            .map(String::from)
-            .to_vec()
-    }
 
     fn applies_to(&self, _: &Model) -> std::result::Result<(), String> {
         Ok(())
