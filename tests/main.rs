@@ -8,6 +8,7 @@ mod goldens;
 mod gradients;
 mod invariants;
 mod nn;
+mod probe;
 mod reduce;
 mod report;
 mod schema;

@@ -108,7 +108,6 @@ impl HoldArgs {
             hub: HubOptions::from_env(),
         })
     }
-
 }
 
 impl ModelArgs {

@@ -94,7 +94,10 @@ impl Expectation {
         }
         let figure = match reader.word() {
             Some(word) if word != "base" && !word.starts_with("base.") => word.to_string(),
-            _ => return Err(reader.stopped("expected the name of a figure of this run, such as doctor.failed")),
+            _ => {
+                reader.at = 0;
+                return Err(reader.stopped("expected the name of a figure of this run, such as doctor.failed"));
+            }
         };
         reader.left.clone_from(&figure);
         let comparison = reader.comparison()?;

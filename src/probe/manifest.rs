@@ -73,7 +73,7 @@ impl ScriptRecord {
 
 /// What a run was compared with.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(tag = "kind", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
 pub enum AgainstRecord {
     /// Another model under the same script.
     Model(ModelRecord),

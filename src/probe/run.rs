@@ -11,7 +11,7 @@ use super::figures::Figures;
 use super::manifest::{AgainstRecord, Environment, Manifest, ScriptRecord, StepRecord};
 use super::progress::Progress;
 use super::script::{Script, ScriptStep, nearest_figure};
-use super::step::{Context, Inputs, StepOutput, TextSet, undeclared};
+use super::step::{Context, Inputs, StepOutput, TextSet, unfit_figure};
 use super::subject::Subject;
 use crate::data::{read_texts, text_file};
 use crate::models::OpenOptions;
@@ -213,7 +213,7 @@ fn check_figures(step: &ScriptStep, output: StepOutput) -> Result<StepOutput> {
     for (i, (name, _)) in output.figures.iter().enumerate() {
         let twice = output.figures[..i].iter().any(|(earlier, _)| earlier == name);
         if twice || !is_name(&format!("{}.{name}", step.name)) || !step.declares(name) {
-            return Err(undeclared(step.kind.name(), name));
+            return Err(unfit_figure(step.kind.name(), name));
         }
     }
     Ok(output)

@@ -220,7 +220,10 @@ pub fn needs_tokenizer(model: &Model) -> std::result::Result<(), String> {
     model.tokenizer().map(|_| ()).map_err(|_| "the model has no tokenizer".to_string())
 }
 
-/// What a step did wrong when it gave figures that it had not declared.
-pub(super) fn undeclared(step: &str, figure: &str) -> Error {
-    Error::invalid(format!("the step {step} gave a figure `{figure}` that it does not declare"), "report this defect")
+/// A defect of a step: a figure that it gave twice, did not declare, or gave a name that expectations cannot use.
+pub(super) fn unfit_figure(step: &str, figure: &str) -> Error {
+    Error::invalid(
+        format!("the step {step} gave a figure `{figure}` twice, undeclared, or under a name that cannot be read"),
+        "report this defect",
+    )
 }
