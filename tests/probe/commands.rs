@@ -86,20 +86,20 @@ fn the_script_may_name_the_model_beside_it() {
     assert_eq!(report["model"]["control"]["sha256"], report["model"]["sha256"]);
 }
 
-/// A script that asks for no fewer parameters than the comparison has.
-const SIZE: &str = "title = \"Size\"\n[[step]]\nstep = \"facts\"\nexpect = [\"facts.parameters >= base\", \
+/// A script that asks for no more parameters than the comparison has.
+const SIZE: &str = "title = \"Size\"\n[[step]]\nstep = \"facts\"\nexpect = [\"facts.parameters <= base\", \
                     \"facts.layers <= base.facts.layers * 1.5 - 0\"]\n";
 
 #[test]
 fn a_run_compares_with_another_model_or_an_earlier_report() {
     let desk = desk();
-    let larger = crate::common::shared::golden("llama3");
-    let larger = larger.to_str().unwrap();
+    let smaller = crate::common::shared::golden("llama3");
+    let smaller = smaller.to_str().unwrap();
     desk.write("size.toml", SIZE);
     ends(&desk, &["run", "size.toml", "--model", "m", "--against", "m", "--out", "same"], 0);
     let against_model =
-        ends(&desk, &["run", "size.toml", "--model", "m", "--against", larger, "--json", "--out", "model"], 1);
-    ends(&desk, &["audit", larger, "--out", "earlier"], 0);
+        ends(&desk, &["run", "size.toml", "--model", "m", "--against", smaller, "--json", "--out", "model"], 1);
+    ends(&desk, &["audit", smaller, "--out", "earlier"], 0);
     let against_report = ends(
         &desk,
         &["run", "size.toml", "--model", "m", "--against", "earlier/report.json", "--json", "--out", "report"],
@@ -110,9 +110,9 @@ fn a_run_compares_with_another_model_or_an_earlier_report() {
     assert_eq!(model["against"]["model"], report["against"]["model"]);
     let here = step(&model, "facts")["figures"]["parameters"].as_f64().unwrap();
     let there = model["against"]["steps"][0]["figures"]["parameters"].as_f64().unwrap();
-    assert!(here < there);
+    assert!(here > there);
     let reason = step(&model, "facts")["verdicts"][0]["reason"].as_str().unwrap();
-    assert_eq!(reason, format!("missed by {}", there - here));
+    assert_eq!(reason, format!("missed by {}", here - there));
     let manifest = json(&desk.path("report/manifest.json"));
     assert_eq!(manifest["against"]["report"]["path"], json!(desk.path("earlier/report.json").canonicalize().unwrap()));
 }
@@ -122,7 +122,7 @@ fn a_comparison_that_cannot_be_made_is_refused() {
     let desk = desk();
     desk.write("size.toml", SIZE);
     let run = ["run", "size.toml", "--model", "m", "--against"];
-    refused(&desk, &["run", "size.toml", "--model", "m"], &["facts.parameters >= base", "--against"]);
+    refused(&desk, &["run", "size.toml", "--model", "m"], &["facts.parameters <= base", "--against"]);
     refused(&desk, &[&run[..], &["absent"]].concat(), &["absent"]);
     refused(&desk, &[&run[..], &["absent.json"]].concat(), &["absent.json", "no such file"]);
     desk.write("other.json", "{\"version\": 9}");

@@ -90,8 +90,8 @@ fn a_place_that_cannot_take_the_report_is_refused_before_the_work() {
     for (out, words) in [
         ("file", ["file", "expected a folder"]),
         ("file/r", ["file", "no folder"]),
-        ("mine", ["`notes.txt`", "--out"]),
-        (".", ["the folder holds", "--out"]),
+        ("mine", ["`notes.txt`", "name another one"]),
+        (".", ["the folder holds", "name another one"]),
         ("/", ["name a folder of its own", "/"]),
         ("/dev/full", ["/dev/full", "expected a folder"]),
     ] {

@@ -94,7 +94,7 @@ fn a_changed_input_is_refused_with_both_hashes() {
 fn a_model_that_moved_is_named_anew() {
     let desk = replayable();
     std::fs::rename(desk.path("m"), desk.path("moved")).unwrap();
-    refused(&desk, &["replay", "r/manifest.json"], &["no such folder"]);
+    refused(&desk, &["replay", "r/manifest.json"], &["neither an existing folder"]);
     ends(&desk, &["replay", "r/manifest.json", "--model", "moved"], 0);
     let other = crate::common::shared::golden("llama3");
     refused(&desk, &["replay", "r/manifest.json", "--model", other.to_str().unwrap()], &["expected sha256", "got"]);

@@ -68,7 +68,7 @@ fn mistakes_are_refused_with_line_column_and_the_nearest_name() {
             format!("{doctor}expect = \"facts.layers > 0\"\n[[step]]\nstep = \"facts\"\n"),
             vec!["`facts.layers`", "this or an earlier step"],
         ),
-        (format!("{head}seed = 3 4\n"), vec!["line 2 column 10"]),
+        (format!("{head}seed = 3 4\n"), vec!["line 2 column 8"]),
         (format!("{head}title = \"again\"\n"), vec!["line 2 column 1", "duplicate"]),
         (format!("{head}x = \"\u{e9}\" y\n"), vec!["line 2 column 9"]),
     ] {
