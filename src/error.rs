@@ -69,7 +69,9 @@ fn reason(source: &std::io::Error) -> String {
         ErrorKind::PermissionDenied => ("the system does not permit it", "check the rights of the file and its folder"),
         ErrorKind::IsADirectory => ("this is a folder, expected a file", "name a file"),
         ErrorKind::NotADirectory => ("a part of the path is no folder", "check the path"),
-        ErrorKind::StorageFull => ("the disk is full", "free some space"),
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => ("the disk is full", "free some space"),
+        ErrorKind::FileTooLarge => ("the file is too large for the disk or the user's limit", "raise the limit"),
+        ErrorKind::AlreadyExists => ("something of this name is in the way", "use another name"),
         _ => return source.to_string(),
     };
     format!("{what}; {hint}")

@@ -10,6 +10,7 @@ mod goldens;
 mod gradients;
 mod invariants;
 mod nn;
+mod probe;
 mod reduce;
 mod report;
 mod schema;

@@ -17,6 +17,14 @@ use crate::{Error, Result};
 pub struct ModelArgs {
     /// A model folder, or a Hub id such as `HuggingFaceTB/SmolLM2-135M[@revision]`.
     pub model: String,
+    /// How it is held.
+    #[command(flatten)]
+    pub hold: HoldArgs,
+}
+
+/// How a model is held.
+#[derive(Debug, Args)]
+pub struct HoldArgs {
     /// What the weights are kept as; arithmetic is f32 on a CPU.
     #[arg(long, value_enum, default_value_t = Dtype::F32)]
     pub dtype: Dtype,
@@ -76,8 +84,19 @@ impl DeviceName {
     }
 }
 
-impl ModelArgs {
-    /// The options to open it with.
+impl HoldArgs {
+    /// As the words of a manifest say.
+    pub fn from_words(dtype: &str, device: &str) -> Result<Self> {
+        let wrong = |what: &str, word: &str, expected: &str| {
+            Error::invalid(format!("the manifest has the {what} `{word}`, expected {expected}"), "make it anew")
+        };
+        Ok(Self {
+            dtype: Dtype::from_str(dtype, false).map_err(|_| wrong("dtype", dtype, "f32, bf16 or f16"))?,
+            device: parse_device(device).map_err(|_| wrong("device", device, "cpu, cuda:N or metal"))?,
+        })
+    }
+
+    /// The options to open a model with.
     pub fn options(&self) -> Result<OpenOptions> {
         Ok(OpenOptions {
             storage: match self.dtype {
@@ -88,6 +107,13 @@ impl ModelArgs {
             device: self.device.open()?,
             hub: HubOptions::from_env(),
         })
+    }
+}
+
+impl ModelArgs {
+    /// The options to open it with.
+    pub fn options(&self) -> Result<OpenOptions> {
+        self.hold.options()
     }
 
     /// Opens it.

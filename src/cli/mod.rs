@@ -3,11 +3,14 @@
 //! Results go to stdout (a table for people, JSON with `--json`), progress and warnings to stderr. Exit codes: 0 done,
 //! 1 an expectation failed, 2 the request was wrong.
 
+mod audit;
 mod common;
 mod doctor;
 mod generate;
 mod hub;
 mod record;
+mod replay;
+mod run;
 mod sites;
 mod train;
 
@@ -34,6 +37,12 @@ enum Command {
     Record(record::Args),
     /// Prove a checkpoint on this machine: a table of invariants with their largest errors.
     Doctor(doctor::Args),
+    /// Audit a model: the whole examination in one command, with a report.
+    Audit(audit::Args),
+    /// Run a script of steps and expectations; exits with 1 if one fails.
+    Run(run::Args),
+    /// Repeat a run from its manifest and compare the numbers.
+    Replay(replay::Args),
     /// Train the embedded model organism anew.
     Train(train::Args),
     /// Find models on the Hub and in its cache.
@@ -78,6 +87,9 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Generate(args) => generate::run(&args),
         Command::Record(args) => record::run(&args),
         Command::Doctor(args) => doctor::run(&args),
+        Command::Audit(args) => audit::run(&args),
+        Command::Run(args) => run::run(&args),
+        Command::Replay(args) => replay::run(&args),
         Command::Train(args) => train::run(&args),
         Command::Hub(args) => hub::run(&args),
     }

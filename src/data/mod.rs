@@ -17,4 +17,4 @@ pub use ids::{read_id_rows, read_mask};
 pub use item::{Doc, Item, Target};
 pub use load::Split;
 pub use task::{Choices, Compare, FewShot, Files, Filter, LineField, Metric, OutputType, Sampler, Select, Task};
-pub use texts::{TextSet, read_text_sets, read_texts, read_texts_from};
+pub use texts::{TextSet, read_text_sets, read_texts, read_texts_from, text_file};

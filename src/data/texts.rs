@@ -117,6 +117,11 @@ fn not_empty(path: &Path, texts: Vec<String>) -> Result<Vec<String>> {
     Ok(texts)
 }
 
+/// The file that [`read_texts`] reads.
+pub fn text_file(spec: &str) -> &Path {
+    Path::new(split_field(spec).0)
+}
+
 /// `path:field`, unless the whole is the name of a file.
 fn split_field(spec: &str) -> (&str, Option<&str>) {
     if Path::new(spec).exists() {

@@ -1,9 +1,10 @@
 //! Charts as data: what is drawn, not how. The renderers of the HTML report and of the dashboard draw the same values.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A chart with its words.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Chart {
     /// What it shows, as a short sentence.
     pub title: String,
@@ -14,7 +15,7 @@ pub struct Chart {
 }
 
 /// The marks of a chart.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "plot", rename_all = "snake_case")]
 pub enum Plot {
     /// Curves over a numeric axis.
@@ -67,7 +68,7 @@ pub enum Plot {
 }
 
 /// An axis with numbers.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Axis {
     /// What it measures, with the unit.
     pub name: String,
@@ -91,7 +92,7 @@ impl Axis {
 }
 
 /// A curve.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Line {
     /// Its name in the legend.
     pub name: String,
@@ -104,7 +105,7 @@ pub struct Line {
 }
 
 /// One bar per category.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Bars {
     /// Its name in the legend.
     pub name: String,
@@ -115,7 +116,7 @@ pub struct Bars {
 }
 
 /// Names along one side of a matrix.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Labels {
     /// What they are, such as "layer".
     pub name: String,
@@ -124,7 +125,7 @@ pub struct Labels {
 }
 
 /// How values become colours.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Scale {
     /// From the least value to the largest, light to dark.
@@ -134,7 +135,7 @@ pub enum Scale {
 }
 
 /// A text, token by token.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct TokenRow {
     /// Where it comes from: a document, a rank.
     pub name: String,

@@ -18,6 +18,7 @@ pub mod json;
 pub mod number;
 pub mod terminal;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use chart::Chart;
@@ -29,7 +30,7 @@ pub trait Report {
 }
 
 /// One piece of a report.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "block", rename_all = "snake_case")]
 pub enum Block {
     /// A title.
@@ -66,7 +67,7 @@ impl Block {
 }
 
 /// A table. Every row has one cell per column.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Table {
     /// What the columns hold.
     pub columns: Vec<Column>,
@@ -75,7 +76,7 @@ pub struct Table {
 }
 
 /// The head of a column.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Column {
     /// What it holds.
     pub name: String,
@@ -98,7 +99,7 @@ impl Column {
 }
 
 /// Which way is better.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Better {
     /// Small values.
@@ -108,7 +109,7 @@ pub enum Better {
 }
 
 /// One value of a table.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Cell {
     /// Nothing was measured.
@@ -121,12 +122,17 @@ pub enum Cell {
     Number {
         /// The value.
         #[serde(with = "number")]
+        #[schemars(with = "number::Number")]
         value: f64,
         /// Digits after the point.
         digits: u8,
     },
     /// An error or a tolerance, shown in scientific form.
-    Error(#[serde(with = "number")] f64),
+    Error(
+        #[serde(with = "number")]
+        #[schemars(with = "number::Number")]
+        f64,
+    ),
     /// Whether an expectation held.
     Verdict(Verdict),
 }
@@ -163,7 +169,7 @@ impl std::fmt::Display for Cell {
 }
 
 /// Whether an expectation held.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
     /// It held.
@@ -186,7 +192,7 @@ impl Verdict {
 }
 
 /// An expectation with its verdict.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Judged {
     /// What was expected.
     pub name: String,
@@ -199,7 +205,7 @@ pub struct Judged {
 }
 
 /// A named number.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Figure {
     /// What it is.
     pub name: String,

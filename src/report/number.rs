@@ -1,6 +1,9 @@
 //! Floating-point numbers in JSON. JSON has no NaN and no infinities, and `null` would hide that something broke:
 //! they become the strings `"NaN"`, `"inf"` and `"-inf"`. To be used as `#[serde(with = "number")]`.
 
+use std::borrow::Cow;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// A number, or the name of one that JSON lacks.
@@ -24,5 +27,18 @@ pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D:
             "-inf" => Ok(f64::NEG_INFINITY),
             _ => Err(de::Error::custom(format!("expected a number, \"NaN\", \"inf\" or \"-inf\", got {name:?}"))),
         },
+    }
+}
+
+/// A number of this form in a JSON schema: `#[schemars(with = "number::Number")]`.
+pub struct Number;
+
+impl JsonSchema for Number {
+    fn schema_name() -> Cow<'static, str> {
+        "Number".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "anyOf": [{ "type": "number" }, { "type": "string", "enum": ["NaN", "inf", "-inf"] }] })
     }
 }

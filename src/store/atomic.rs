@@ -6,6 +6,8 @@
 use std::fs::File;
 use std::path::Path;
 
+use tempfile::NamedTempFile;
+
 use crate::{Error, Result};
 
 /// Writes `path` through `fill`, whole or not at all. Missing parent folders are made.
@@ -16,16 +18,36 @@ use crate::{Error, Result};
 /// What `fill` returns, or [`Error::Io`] naming the path that could not be written.
 pub fn write_atomic(path: impl AsRef<Path>, fill: impl FnOnce(&mut File) -> Result<()>) -> Result<()> {
     let path = path.as_ref();
+    let mut temp = temporary(path)?;
+    fill(temp.as_file_mut())?;
+    temp.as_file().sync_all().map_err(Error::io(path))?;
+    temp.persist(path).map_err(|e| Error::io(path)(e.error))?;
+    Ok(())
+}
+
+/// Checks, before any work is done, that [`write_atomic`] can write `path`.
+///
+/// # Errors
+/// When it cannot.
+pub fn check_writable(path: impl AsRef<Path>) -> Result<()> {
+    temporary(path.as_ref()).map(|_| ())
+}
+
+/// An empty file beside `path`, gone when dropped.
+fn temporary(path: &Path) -> Result<NamedTempFile> {
+    if let Ok(there) = path.metadata().map(|m| m.file_type())
+        && !there.is_file()
+    {
+        // A rename would put a file in the place of a device.
+        let kind = if there.is_dir() { "this is a folder, expected a file" } else { "this is no regular file" };
+        return Err(Error::file(path, kind, "name a file"));
+    }
     let folder = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
     std::fs::create_dir_all(folder).map_err(Error::io(folder))?;
-    let mut temp = builder().tempfile_in(folder).map_err(Error::io(path))?;
-    fill(temp.as_file_mut())?;
-    temp.as_file().sync_all().map_err(Error::io(path))?;
-    temp.persist(path).map_err(|e| Error::io(path)(e.error))?;
-    Ok(())
+    builder().tempfile_in(folder).map_err(Error::io(path))
 }
 
 /// Temporary files are made with mode 0600 unless told otherwise; a written result should be as readable as any

@@ -28,6 +28,16 @@ pub(super) const SIDE_FILES: &[&str] = &[
     "chat_template.json",
 ];
 
+/// Those of [`SIDE_FILES`] that make a tokenizer.
+const TOKENIZER_FILES: &[&str] = &[
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+];
+
 /// The single weight file, and the index of sharded weights.
 pub(super) const SINGLE: &str = "model.safetensors";
 pub(super) const INDEX: &str = "model.safetensors.index.json";
@@ -208,6 +218,11 @@ impl ModelFolder {
         files.extend(SIDE_FILES.iter().filter_map(|name| self.file(name)));
         Identity::of(&files)
     }
+}
+
+/// The part of a model's identity that is its tokenizer; `None` where it has none.
+pub fn tokenizer_identity(model: &Identity) -> Option<Identity> {
+    model.part(TOKENIZER_FILES)
 }
 
 /// Finds the weights: the single file first, as transformers does, then the index, then a lone safetensors file

@@ -11,6 +11,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -18,7 +19,7 @@ use super::atomic::write_atomic;
 use crate::{Error, Result};
 
 /// The sha256 of one file.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FileHash {
     /// File name within the model folder.
     pub name: String,
@@ -58,12 +59,27 @@ impl Identity {
         }
         known.save(memory);
         files.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(Self::of_hashes(files))
+    }
+
+    fn of_hashes(files: Vec<FileHash>) -> Self {
         let mut all = Sha256::new();
         for file in &files {
             all.update(format!("{}\0{}\n", file.name, file.sha256));
         }
-        Ok(Self { sha256: hex(&all.finalize()), files })
+        Self { sha256: hex(&all.finalize()), files }
     }
+
+    /// The identity of some of the files; `None` if none of them is there.
+    pub fn part(&self, names: &[&str]) -> Option<Self> {
+        let files: Vec<FileHash> = self.files.iter().filter(|f| names.contains(&f.name.as_str())).cloned().collect();
+        (!files.is_empty()).then(|| Self::of_hashes(files))
+    }
+}
+
+/// The sha256 of bytes in memory.
+pub fn sha256_bytes(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
 }
 
 /// The sha256 of a file's bytes, read in pieces.
@@ -84,7 +100,7 @@ pub fn sha256_file(path: impl AsRef<Path>) -> Result<String> {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
@@ -163,8 +179,13 @@ fn modified(meta: &Metadata) -> Option<String> {
     Some(since.as_nanos().to_string())
 }
 
-fn memory_path() -> Option<PathBuf> {
+/// `$XDG_CACHE_HOME/optrode`, or `~/.cache/optrode`.
+pub(super) fn cache_folder() -> Option<PathBuf> {
     let set = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
     let base = set("XDG_CACHE_HOME").or_else(|| set("HOME").map(|home| home.join(".cache")))?;
-    Some(base.join("optrode").join("hashes.json"))
+    Some(base.join("optrode"))
+}
+
+fn memory_path() -> Option<PathBuf> {
+    Some(cache_folder()?.join("hashes.json"))
 }

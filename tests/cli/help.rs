@@ -5,8 +5,9 @@ use std::path::Path;
 use clap::CommandFactory;
 use serde_json::json;
 
-use super::{program, run};
+use super::{program, run, succeeds};
 use crate::common::shared::shared;
+use crate::probe::GATE;
 
 /// The paths of all commands: `[]`, `["hub"]`, `["hub", "list"]` and so on.
 fn commands() -> Vec<Vec<String>> {
@@ -64,6 +65,7 @@ fn every_example_of_every_help_runs() {
     write("edit.json", edit.to_string());
     write("zero-head.json", edit.to_string());
     write("ids.json", "[[1, 403, 407], [1, 261, 378]]".to_string());
+    write("gate.toml", GATE.to_string());
     write("prompts.jsonl", "{\"question\": \"Once upon a time\"}\n".to_string());
     std::os::unix::fs::symlink(&model, here.path().join("stories260K")).unwrap();
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
@@ -74,6 +76,8 @@ fn every_example_of_every_help_runs() {
     std::fs::create_dir_all(cached.join("snapshots")).unwrap();
     std::fs::write(cached.join("refs/main"), commit).unwrap();
     std::os::unix::fs::symlink(&model, cached.join("snapshots").join(commit)).unwrap();
+
+    succeeds(here.path(), &["audit", "./stories260K", "--out", "audited"]);
 
     let bin = assert_cmd::cargo::cargo_bin("optrode");
     let folders = [bin.parent().unwrap(), Path::new("/usr/bin"), Path::new("/bin")];
@@ -89,6 +93,7 @@ fn every_example_of_every_help_runs() {
                 .env("PATH", &path)
                 .env("HF_HOME", here.path().join("hf"))
                 .env("HF_HUB_OFFLINE", "1")
+                .env("XDG_CACHE_HOME", here.path().join("cache"))
                 .env_remove("HF_HUB_CACHE")
                 .output()
                 .unwrap();

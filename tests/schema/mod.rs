@@ -1,6 +1,6 @@
 //! The committed JSON schemas: current, complete, and as strict as the parsers.
 
-mod validate;
+pub mod validate;
 
 use std::path::{Path, PathBuf};
 

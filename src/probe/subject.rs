@@ -1,0 +1,122 @@
+//! The model of a run: which one, opened, and what says that it is the same one again.
+
+use candle_core::DeviceLocation;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::Result;
+use crate::models::{Model, Network, OpenOptions};
+use crate::store::{Origin, Storage, embedded, tokenizer_identity};
+
+/// The files of the model that the program carries.
+const EMBEDDED: &[(&str, &[u8])] = &[
+    ("config.json", include_bytes!("../../fixtures/goldens/llama/config.json")),
+    ("model.safetensors", include_bytes!("../../fixtures/goldens/llama/model.safetensors")),
+];
+
+/// What the embedded model is called.
+const EMBEDDED_NAME: &str = "the embedded model";
+
+/// The folder of the model that the program carries: what is run where nothing else is named.
+///
+/// # Errors
+/// When its files cannot be laid out.
+pub fn default_model() -> Result<String> {
+    Ok(embedded::lay_out(EMBEDDED)?.display().to_string())
+}
+
+/// An opened model with its untrained twin, where there is one.
+#[derive(Debug)]
+pub struct Subject {
+    /// The model.
+    pub model: Model,
+    /// The same architecture untrained.
+    pub control: Option<Model>,
+    /// What it is.
+    pub record: ModelRecord,
+}
+
+/// What says that a model is the same one again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ModelRecord {
+    /// What to call it.
+    pub name: String,
+    /// A folder, or a Hub id with its commit; `null` for the model that the program carries.
+    pub reference: Option<String>,
+    /// sha256 over its files.
+    pub sha256: String,
+    /// sha256 over the files of its tokenizer; `null` where it has none.
+    pub tokenizer: Option<String>,
+    /// What the weights were kept as.
+    pub dtype: String,
+    /// Where it ran.
+    pub device: String,
+    /// Its untrained twin.
+    pub control: Option<ControlRecord>,
+}
+
+/// What says that an untrained twin is the same one again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ControlRecord {
+    /// A folder, or a Hub id with its commit.
+    pub reference: String,
+    /// sha256 over its files.
+    pub sha256: String,
+}
+
+impl Subject {
+    /// Opens a model and its control; without a name, the one that the program carries.
+    ///
+    /// # Errors
+    /// As [`Model::open`].
+    pub fn open(model: Option<&str>, control: Option<&str>, options: &OpenOptions) -> Result<Self> {
+        let opened = match model {
+            Some(name) => Model::open(name, options)?,
+            None => Model::open(&default_model()?, options)?,
+        };
+        let control = control.map(|name| Model::open(name, options)).transpose()?;
+        let identity = opened.folder.identity()?;
+        let record = ModelRecord {
+            name: model.map_or_else(|| EMBEDDED_NAME.to_string(), |_| opened.folder.name()),
+            reference: model.map(|_| reference(&opened)),
+            tokenizer: tokenizer_identity(&identity).map(|t| t.sha256),
+            sha256: identity.sha256,
+            dtype: storage_name(options.storage).to_string(),
+            device: device_name(&opened),
+            control: match &control {
+                None => None,
+                Some(c) => Some(ControlRecord { reference: reference(c), sha256: c.folder.identity()?.sha256 }),
+            },
+        };
+        Ok(Self { model: opened, control, record })
+    }
+}
+
+/// What opens the same files from any folder.
+fn reference(model: &Model) -> String {
+    match model.folder.origin() {
+        Origin::Hub { id, commit } => format!("{id}@{commit}"),
+        Origin::Local => {
+            let path = model.folder.path();
+            path.canonicalize().unwrap_or_else(|_| path.to_path_buf()).display().to_string()
+        }
+    }
+}
+
+fn storage_name(storage: Storage) -> &'static str {
+    match storage {
+        Storage::F32 => "f32",
+        Storage::BF16 => "bf16",
+        Storage::F16 => "f16",
+    }
+}
+
+fn device_name(model: &Model) -> String {
+    match model.decoder.device().location() {
+        DeviceLocation::Cpu => "cpu".to_string(),
+        DeviceLocation::Cuda { gpu_id } => format!("cuda:{gpu_id}"),
+        DeviceLocation::Metal { .. } => "metal".to_string(),
+    }
+}

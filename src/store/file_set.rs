@@ -1,0 +1,133 @@
+//! A folder of files that appears as one: a reader finds all of the new files or all of the old ones.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+use crate::{Error, Result};
+
+/// A folder that is to be written. Files of other names in it are somebody's, so that it is never replaced then.
+#[derive(Debug)]
+pub struct FileSet {
+    target: PathBuf,
+    parent: PathBuf,
+    names: &'static [&'static str],
+}
+
+impl FileSet {
+    /// Checks, before any work is done, that `target` can be written: it is absent, or holds no other files than
+    /// `names`, and its parent folder (made if it is missing) takes new folders.
+    ///
+    /// # Errors
+    /// When it cannot.
+    pub fn prepare(target: impl AsRef<Path>, names: &'static [&'static str]) -> Result<Self> {
+        let given = target.as_ref();
+        let target = if given.exists() { given.canonicalize() } else { std::path::absolute(given) };
+        let target = target.map_err(Error::io(given))?;
+        let parent = match (target.parent(), target.file_name()) {
+            (Some(parent), Some(_)) => parent.to_path_buf(),
+            _ => return Err(Error::file(given, "this cannot be replaced", "name a folder of its own for the report")),
+        };
+        let set = Self { target, parent, names };
+        set.check_target()?;
+        std::fs::create_dir_all(&set.parent).map_err(Error::io(&set.parent))?;
+        set.temporary()?;
+        Ok(set)
+    }
+
+    /// The folder.
+    pub fn target(&self) -> &Path {
+        &self.target
+    }
+
+    /// Writes the files. If anything fails the target is as it was.
+    ///
+    /// # Errors
+    /// When a file cannot be written, or somebody else's file came to lie in the folder.
+    pub fn write(&self, files: &[(&str, Vec<u8>)]) -> Result<()> {
+        let temporary = self.temporary()?;
+        for (name, bytes) in files {
+            let path = temporary.path().join(name);
+            let mut file = File::create(&path).map_err(Error::io(&path))?;
+            file.write_all(bytes).and_then(|()| file.sync_all()).map_err(Error::io(&path))?;
+        }
+        sync(temporary.path())?;
+        self.check_target()?;
+        self.replace_by(temporary.path())?;
+        sync(&self.parent)
+    }
+
+    /// A folder beside the target, gone when dropped; with the rights that a newly made folder has.
+    fn temporary(&self) -> Result<TempDir> {
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(".optrode-");
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            builder.permissions(std::fs::Permissions::from_mode(0o777));
+        }
+        builder.tempdir_in(&self.parent).map_err(|e| match e.kind() {
+            // The name of a temporary folder says nothing to anybody.
+            ErrorKind::Other => Error::file(&self.parent, e.to_string(), "check the folder"),
+            _ => Error::io(&self.parent)(e),
+        })
+    }
+
+    fn check_target(&self) -> Result<()> {
+        let entries = match std::fs::read_dir(&self.target) {
+            Ok(entries) => entries,
+            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(()),
+            Err(e) if e.kind() == ErrorKind::NotADirectory => {
+                return Err(Error::file(
+                    &self.target,
+                    "a part of this path is no folder, expected a folder or nothing",
+                    "name another folder",
+                ));
+            }
+            Err(e) => return Err(Error::io(&self.target)(e)),
+        };
+        for entry in entries {
+            let name = entry.map_err(Error::io(&self.target))?.file_name();
+            if !self.names.iter().any(|known| OsStr::new(known) == name) {
+                return Err(Error::file(
+                    &self.target,
+                    format!("the folder holds `{}`, which is no part of a report", name.display()),
+                    "reports replace their whole folder; name another one, or move the file away",
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts a folder in the target's place: in one step where the system can exchange two folders.
+    fn replace_by(&self, new: &Path) -> Result<()> {
+        let failed = || Error::io(&self.target);
+        if !self.target.exists() {
+            return std::fs::rename(new, &self.target).map_err(failed());
+        }
+        #[cfg(any(target_os = "linux", target_os = "macos"))]
+        {
+            use rustix::fs::{CWD, RenameFlags, renameat_with};
+            // The old files now lie in the temporary folder, which goes away.
+            if renameat_with(CWD, new, CWD, &self.target, RenameFlags::EXCHANGE).is_ok() {
+                return Ok(());
+            }
+        }
+        let old = self.temporary()?;
+        let aside = old.path().join("old");
+        std::fs::rename(&self.target, &aside).map_err(failed())?;
+        std::fs::rename(new, &self.target).map_err(|e| {
+            // The way back is the same rename; if it fails too, the first error says more.
+            let _ = std::fs::rename(&aside, &self.target);
+            failed()(e)
+        })
+    }
+}
+
+/// Makes the names in a folder last.
+fn sync(folder: &Path) -> Result<()> {
+    if cfg!(unix) { File::open(folder).and_then(|f| f.sync_all()).map_err(Error::io(folder)) } else { Ok(()) }
+}
