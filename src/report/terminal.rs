@@ -3,6 +3,8 @@
 //! Text may come from files and models. Control characters are shown as `\u{..}`, so that no escape sequence reaches
 //! the terminal.
 
+mod chart;
+
 use std::io::IsTerminal;
 
 use super::visible::{char_columns, columns, visible};
@@ -63,10 +65,9 @@ pub fn render(blocks: &[Block], style: &Style) -> String {
 fn draw(block: &Block, style: Style) -> String {
     match block {
         Block::Heading { text } => lines(wrap(&visible(text), style.width).iter().map(|line| style.paint("1", line))),
-        Block::Text { text } => lines(clean_lines(text).iter().flat_map(|line| wrap(line, style.width))),
+        Block::Text { text } => lines(text.split('\n').flat_map(|line| wrap(&visible(line), style.width))),
         Block::Table(table) => draw_table(table, style),
-        // A terminal gets the words; the numbers are in the tables beside the chart.
-        Block::Chart(chart) => lines(wrap(&visible(&chart.title), style.width).into_iter()),
+        Block::Chart(chart) => lines(chart::draw(chart, style).into_iter()),
         Block::Verdicts { verdicts } => lines(verdicts.iter().flat_map(|v| draw_verdict(v, style))),
     }
 }
@@ -102,7 +103,7 @@ fn draw_table(table: &Table, style: Style) -> String {
     let heads: Vec<String> = table
         .columns
         .iter()
-        .map(|c| visible(&c.name) + &c.better.map(|b| format!(" {}", b.arrow().0)).unwrap_or_default())
+        .map(|c| visible(&c.name) + &c.better.map_or(String::new(), |b| format!(" {}", b.arrow().0)))
         .collect();
     let cells: Vec<Vec<String>> =
         table.rows.iter().map(|row| row.iter().map(|c| visible(&c.to_string())).collect()).collect();
@@ -194,8 +195,4 @@ fn wrap(text: &str, limit: usize) -> Vec<String> {
         out.push(line);
     }
     out
-}
-
-fn clean_lines(text: &str) -> Vec<String> {
-    text.split('\n').map(visible).collect()
 }

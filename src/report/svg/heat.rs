@@ -70,13 +70,13 @@ pub(super) fn draw(title: &str, matrix: &Matrix) -> Result<String> {
     Ok(sheet.finish(&format!("{title}: heat map of {rows} × {columns} values")))
 }
 
-/// Means of blocks of values, over those that were measured.
-fn pool(values: &[Vec<f64>], (high, wide): (usize, usize)) -> Vec<Vec<f64>> {
+/// Means of blocks of values, over those that are finite; without any, what the first one is.
+pub(in crate::report) fn pool(values: &[Vec<f64>], (high, wide): (usize, usize)) -> Vec<Vec<f64>> {
     let columns = values.first().map_or(0, Vec::len);
     let mean = |rows: &[Vec<f64>], from: usize| {
         let cells = rows.iter().flat_map(|r| &r[from..(from + wide).min(columns)]).filter(|v| v.is_finite());
         let (sum, n) = cells.fold((0.0, 0usize), |(sum, n), v| (sum + v, n + 1));
-        if n == 0 { f64::NAN } else { sum / n as f64 }
+        if n == 0 { rows[0][from] } else { sum / n as f64 }
     };
     let row = |rows: &[Vec<f64>]| (0..columns).step_by(wide).map(|from| mean(rows, from)).collect();
     values.chunks(high).map(row).collect()
@@ -126,7 +126,7 @@ impl Colours {
         format!("{}{}", self.letter, step.round() as usize)
     }
 
-    /// All classes in use, with the middle of the values that take them as a share of the whole.
+    /// All classes in use, ascending.
     pub fn steps(&self) -> Vec<String> {
         let n = self.last - self.first;
         (0..=n).map(|i| self.step(i as f64 / n as f64)).collect()
@@ -253,12 +253,16 @@ fn draw_colours(sheet: &Sheet, colours: &Colours, unit: &str, layout: &Layout) {
     });
     let label = |y: f64, words: &str| text("label", (x + 17.0, y + 0.35 * LETTER), "start", 0.0, words);
     if low < top {
+        sheet.put(label(TOP + high, &value(low)));
+        sheet.put(label(TOP, &value(top)));
         let axis = Axis { range: Some((low, top)), ..Axis::default() };
         // A range of finite ascending bounds is always a good one.
         if let Ok(ticks) = Ticks::fit(&axis, std::iter::empty(), false, 6) {
             for (at, words) in ticks.ticks.iter().zip(&ticks.labels) {
                 let t = (at - ticks.span.0) / (ticks.span.1 - ticks.span.0);
-                sheet.put(label(TOP + high * (1.0 - t), words));
+                if (LETTER..high - LETTER).contains(&(high * t)) {
+                    sheet.put(label(TOP + high * (1.0 - t), words));
+                }
             }
         }
     } else {

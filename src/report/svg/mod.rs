@@ -23,6 +23,9 @@ mod palette;
 mod sheet;
 mod tokens;
 
+pub(super) use digits::value;
+pub(super) use heat::pool;
+
 use super::chart::{Chart, Plot};
 use crate::{Error, Result};
 

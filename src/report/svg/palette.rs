@@ -1,5 +1,5 @@
-//! Colours. Series take the palette of Okabe and Ito (Color Universal Design, 2008), which people of every kind of
-//! colour vision tell apart. Values take one of [`LEVELS`] steps of two scales that are straight lines in OKLCH
+//! Colours. Series take the hues of Okabe and Ito (Color Universal Design, 2008), which people of every kind of colour
+//! vision tell apart, darker on white and lighter on black where the originals would be faint. Values take one of [`LEVELS`] steps of two scales that are straight lines in OKLCH
 //! (Ottosson, "A perceptual color space for image processing", 2020): lightness follows the value, so the order
 //! survives a grey printer and colour blindness. Markup names a step (`q12`, `d40`); the style sheet says which colour
 //! it is in the light and in the dark.
@@ -43,7 +43,7 @@ fn sequential(level: usize, dark: bool) -> String {
     let t = level as f64 / (LEVELS - 1) as f64;
     let t = if dark { 1.0 - t } else { t };
     let (lightness, hue) = (0.965 - 0.665 * t, 108.0 + 162.0 * t);
-    let chroma = 0.035 + 0.09 * (std::f64::consts::PI * (0.12 + 0.76 * t)).sin();
+    let chroma = 0.12 * (std::f64::consts::PI * (0.06 + 0.82 * t)).sin();
     hex(lightness, chroma, hue)
 }
 
