@@ -1,12 +1,12 @@
 //! Data: texts, documents and tasks from the forms in which people keep them.
 
-pub mod ngram;
-pub mod organism;
 mod builtin;
 mod docs;
 mod ids;
 mod item;
 mod load;
+pub mod ngram;
+pub mod organism;
 mod task;
 mod template;
 mod texts;

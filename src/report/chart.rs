@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::number;
+
 /// A chart with its words.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Chart {
@@ -43,6 +45,8 @@ pub enum Plot {
         /// What the columns are, and one name per column.
         columns: Labels,
         /// Row by row; NaN where nothing was measured.
+        #[serde(with = "number::nested")]
+        #[schemars(with = "Vec<Vec<number::Number>>")]
         values: Vec<Vec<f64>>,
         /// What the values are.
         unit: String,
@@ -54,6 +58,8 @@ pub enum Plot {
         /// The axis of the edges.
         x: Axis,
         /// One more than there are counts, ascending.
+        #[serde(with = "number::nested")]
+        #[schemars(with = "Vec<number::Number>")]
         edges: Vec<f64>,
         /// How many values lie in each bin.
         counts: Vec<u64>,
@@ -97,8 +103,12 @@ pub struct Line {
     /// Its name in the legend.
     pub name: String,
     /// (x, y), in the order in which they are joined.
+    #[serde(with = "number::nested")]
+    #[schemars(with = "Vec<(number::Number, number::Number)>")]
     pub points: Vec<(f64, f64)>,
     /// (low, high) around each point; empty if there is no interval.
+    #[serde(with = "number::nested")]
+    #[schemars(with = "Vec<(number::Number, number::Number)>")]
     pub band: Vec<(f64, f64)>,
     /// Whether it is a reference (a control, a chance level): drawn thin and dashed.
     pub reference: bool,
@@ -110,8 +120,12 @@ pub struct Bars {
     /// Its name in the legend.
     pub name: String,
     /// Heights; NaN where nothing was measured.
+    #[serde(with = "number::nested")]
+    #[schemars(with = "Vec<number::Number>")]
     pub values: Vec<f64>,
     /// (low, high) of each bar; empty if there is no interval.
+    #[serde(with = "number::nested")]
+    #[schemars(with = "Vec<(number::Number, number::Number)>")]
     pub intervals: Vec<(f64, f64)>,
 }
 
@@ -142,6 +156,8 @@ pub struct TokenRow {
     /// The tokens' texts.
     pub tokens: Vec<String>,
     /// One value per token.
+    #[serde(with = "number::nested")]
+    #[schemars(with = "Vec<number::Number>")]
     pub values: Vec<f64>,
     /// The token that the row is about, if any.
     pub focus: Option<usize>,

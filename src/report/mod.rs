@@ -1,7 +1,7 @@
 //! Reports: what a result looks like, as blocks of text, tables and verdicts. Knows no method.
 //!
 //! A result offers [`Report::blocks`]; everything that shows results draws blocks: [`terminal::render`] for people,
-//! [`json::render`] for machines.
+//! [`json::render`] for machines, [`html::page`] for a file that opens offline, [`html::figure`] for a dashboard.
 //!
 //! ```
 //! use optrode::report::{Block, Better, Cell, Column, Table, terminal};
@@ -14,9 +14,12 @@
 //! ```
 
 pub mod chart;
+pub mod html;
 pub mod json;
 pub mod number;
+pub mod svg;
 pub mod terminal;
+mod visible;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -75,6 +78,14 @@ pub struct Table {
     pub rows: Vec<Vec<Cell>>,
 }
 
+impl Table {
+    /// Whether a column holds numbers only, so that it is aligned to the right.
+    fn is_numeric(&self, column: usize) -> bool {
+        let mut filled = self.rows.iter().filter_map(|row| row.get(column)).filter(|c| **c != Cell::Empty).peekable();
+        filled.peek().is_some() && filled.all(Cell::is_number)
+    }
+}
+
 /// The head of a column.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Column {
@@ -106,6 +117,16 @@ pub enum Better {
     Less,
     /// Large values.
     More,
+}
+
+impl Better {
+    /// The sign beside a column's name, and what it says.
+    fn arrow(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Less => ("↓", "less is better"),
+            Self::More => ("↑", "more is better"),
+        }
+    }
 }
 
 /// One value of a table.

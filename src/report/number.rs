@@ -42,3 +42,63 @@ impl JsonSchema for Number {
         json_schema!({ "anyOf": [{ "type": "number" }, { "type": "string", "enum": ["NaN", "inf", "-inf"] }] })
     }
 }
+
+/// Lists of numbers, and lists of these, in the same form. To be used as `#[serde(with = "number::nested")]`.
+pub mod nested {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned};
+
+    /// A number in the form of this module.
+    #[derive(Serialize, Deserialize)]
+    #[serde(transparent)]
+    pub struct Number(#[serde(with = "super")] f64);
+
+    /// What numbers may be nested in.
+    pub trait Nested: Sized {
+        /// The same with [`Number`] in place of `f64`.
+        type Form: Serialize + DeserializeOwned;
+        /// To that form.
+        fn form(&self) -> Self::Form;
+        /// Back from it.
+        fn from_form(form: Self::Form) -> Self;
+    }
+
+    impl Nested for f64 {
+        type Form = Number;
+        fn form(&self) -> Number {
+            Number(*self)
+        }
+        fn from_form(form: Number) -> Self {
+            form.0
+        }
+    }
+
+    impl Nested for (f64, f64) {
+        type Form = (Number, Number);
+        fn form(&self) -> Self::Form {
+            (Number(self.0), Number(self.1))
+        }
+        fn from_form(form: Self::Form) -> Self {
+            (form.0.0, form.1.0)
+        }
+    }
+
+    impl<T: Nested> Nested for Vec<T> {
+        type Form = Vec<T::Form>;
+        fn form(&self) -> Self::Form {
+            self.iter().map(T::form).collect()
+        }
+        fn from_form(form: Self::Form) -> Self {
+            form.into_iter().map(T::from_form).collect()
+        }
+    }
+
+    /// Writes the numbers.
+    pub fn serialize<T: Nested, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
+        value.form().serialize(serializer)
+    }
+
+    /// Reads what [`serialize`] wrote.
+    pub fn deserialize<'de, T: Nested, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
+        T::Form::deserialize(deserializer).map(T::from_form)
+    }
+}

@@ -3,8 +3,11 @@
 //! Text may come from files and models. Control characters are shown as `\u{..}`, so that no escape sequence reaches
 //! the terminal.
 
+mod chart;
+
 use std::io::IsTerminal;
 
+use super::visible::{char_columns, columns, visible};
 use super::{Better, Block, Cell, Judged, Table, Verdict};
 
 /// Columns of a window whose width is not known.
@@ -61,11 +64,10 @@ pub fn render(blocks: &[Block], style: &Style) -> String {
 
 fn draw(block: &Block, style: Style) -> String {
     match block {
-        Block::Heading { text } => lines(wrap(&clean(text), style.width).iter().map(|line| style.paint("1", line))),
-        Block::Text { text } => lines(clean_lines(text).iter().flat_map(|line| wrap(line, style.width))),
+        Block::Heading { text } => lines(wrap(&visible(text), style.width).iter().map(|line| style.paint("1", line))),
+        Block::Text { text } => lines(text.split('\n').flat_map(|line| wrap(&visible(line), style.width))),
         Block::Table(table) => draw_table(table, style),
-        // A terminal gets the words; the numbers are in the tables beside the chart.
-        Block::Chart(chart) => lines(wrap(&clean(&chart.title), style.width).into_iter()),
+        Block::Chart(chart) => lines(chart::draw(chart, style).into_iter()),
         Block::Verdicts { verdicts } => lines(verdicts.iter().flat_map(|v| draw_verdict(v, style))),
     }
 }
@@ -78,13 +80,13 @@ fn lines(lines: impl Iterator<Item = String>) -> String {
 fn draw_verdict(judged: &Judged, style: Style) -> Vec<String> {
     let word = judged.verdict.word();
     let indent = Verdict::Skipped.word().len() + GAP;
-    let mut text = clean(&judged.name);
+    let mut text = visible(&judged.name);
     if !judged.reason.is_empty() {
-        text += &format!(": {}", clean(&judged.reason));
+        text += &format!(": {}", visible(&judged.reason));
     }
     if !judged.figures.is_empty() {
         let figures: Vec<String> = judged.figures.iter().map(|f| format!("{} {}", f.name, f.value)).collect();
-        text += &format!(" ({})", clean(&figures.join(", ")));
+        text += &format!(" ({})", visible(&figures.join(", ")));
     }
     let wrapped = wrap(&text, style.width.saturating_sub(indent).max(NARROWEST));
     wrapped
@@ -98,14 +100,14 @@ fn draw_verdict(judged: &Judged, style: Style) -> Vec<String> {
 }
 
 fn draw_table(table: &Table, style: Style) -> String {
-    let heads: Vec<String> = table.columns.iter().map(|c| clean(&c.name) + arrow(c.better)).collect();
+    let heads: Vec<String> = table
+        .columns
+        .iter()
+        .map(|c| visible(&c.name) + &c.better.map_or(String::new(), |b| format!(" {}", b.arrow().0)))
+        .collect();
     let cells: Vec<Vec<String>> =
-        table.rows.iter().map(|row| row.iter().map(|c| clean(&c.to_string())).collect()).collect();
-    let numeric = |column: usize| {
-        let mut filled = table.rows.iter().filter_map(|row| row.get(column)).filter(|c| **c != Cell::Empty).peekable();
-        filled.peek().is_some() && filled.all(Cell::is_number)
-    };
-    let right: Vec<bool> = (0..heads.len()).map(numeric).collect();
+        table.rows.iter().map(|row| row.iter().map(|c| visible(&c.to_string())).collect()).collect();
+    let right: Vec<bool> = (0..heads.len()).map(|column| table.is_numeric(column)).collect();
     let widths = widths(&heads, &cells, &right, style.width);
 
     let bold = |_: usize, text: String| style.paint("1", &text);
@@ -117,32 +119,20 @@ fn draw_table(table: &Table, style: Style) -> String {
             _ => text,
         }));
     }
-    let legend = [(Better::Less, "↓ less is better"), (Better::More, "↑ more is better")];
-    let legend: Vec<&str> = legend
-        .into_iter()
-        .filter(|(b, _)| table.columns.iter().any(|c| c.better == Some(*b)))
-        .map(|(_, t)| t)
-        .collect();
+    let used = [Better::Less, Better::More].into_iter().filter(|b| table.columns.iter().any(|c| c.better == Some(*b)));
+    let legend: Vec<String> = used.map(|b| format!("{} {}", b.arrow().0, b.arrow().1)).collect();
     if !legend.is_empty() {
         out.push(style.paint("2", &legend.join(", ")));
     }
     lines(out.into_iter())
 }
 
-fn arrow(better: Option<Better>) -> &'static str {
-    match better {
-        None => "",
-        Some(Better::Less) => " ↓",
-        Some(Better::More) => " ↑",
-    }
-}
-
 /// Natural widths, with the widest columns of words narrowed until the row fits: to their longest word if that is
 /// enough, else further.
 fn widths(heads: &[String], cells: &[Vec<String>], right: &[bool], window: usize) -> Vec<usize> {
     let texts = |column: usize| cells.iter().filter_map(move |row| row.get(column)).chain(heads.get(column));
-    let widest = |column: usize| texts(column).map(|t| width(t)).max().unwrap_or(0);
-    let word = |column: usize| texts(column).flat_map(|t| t.split(' ')).map(width).max().unwrap_or(0);
+    let widest = |column: usize| texts(column).map(|t| columns(t)).max().unwrap_or(0);
+    let word = |column: usize| texts(column).flat_map(|t| t.split(' ')).map(columns).max().unwrap_or(0);
     let mut widths: Vec<usize> = (0..heads.len()).map(widest).collect();
     let gaps = GAP * widths.len().saturating_sub(1);
     let whole: Vec<usize> = (0..heads.len()).map(|c| word(c).max(NARROWEST)).collect();
@@ -170,7 +160,7 @@ fn draw_row(
     let line = |i: usize| {
         let parts = wrapped.iter().zip(widths).zip(right).enumerate().map(|(column, ((cell, w), right))| {
             let text = cell.get(i).map_or("", String::as_str);
-            let fill = " ".repeat(w.saturating_sub(width(text)));
+            let fill = " ".repeat(w.saturating_sub(columns(text)));
             let text = if text.is_empty() { String::new() } else { paint(column, text.to_string()) };
             if *right { fill + &text } else { text + &fill }
         });
@@ -186,13 +176,13 @@ fn wrap(text: &str, limit: usize) -> Vec<String> {
     let mut line = String::new();
     let mut used = 0;
     for word in text.split_inclusive(' ') {
-        let bare = width(word.trim_end_matches(' '));
+        let bare = columns(word.trim_end_matches(' '));
         if used > 0 && used + bare > limit {
             out.push(std::mem::take(&mut line).trim_end().to_string());
             used = 0;
         }
         for c in word.chars() {
-            let w = char_width(c);
+            let w = char_columns(c);
             if used + w > limit && c != ' ' {
                 out.push(std::mem::take(&mut line));
                 used = 0;
@@ -205,36 +195,4 @@ fn wrap(text: &str, limit: usize) -> Vec<String> {
         out.push(line);
     }
     out
-}
-
-fn clean_lines(text: &str) -> Vec<String> {
-    text.split('\n').map(clean).collect()
-}
-
-/// The text without control characters and characters that turn the direction of writing.
-fn clean(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        if c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') {
-            out.extend(c.escape_unicode());
-        } else {
-            out.push(c);
-        }
-    }
-    out
-}
-
-fn width(text: &str) -> usize {
-    text.chars().map(char_width).sum()
-}
-
-/// Columns of a character: 0 for combining marks, 2 for East Asian wide characters and pictures, else 1.
-fn char_width(c: char) -> usize {
-    match u32::from(c) {
-        0x300..=0x36f | 0x200b..=0x200f | 0x20d0..=0x20ff | 0xfe00..=0xfe0f => 0,
-        0x1100..=0x115f | 0x2e80..=0x303e | 0x3041..=0xa4cf | 0xac00..=0xd7a3 | 0xf900..=0xfaff => 2,
-        0xfe30..=0xfe4f | 0xff00..=0xff60 | 0xffe0..=0xffe6 | 0x1f300..=0x1f64f | 0x1f900..=0x1f9ff => 2,
-        0x20000..=0x3fffd => 2,
-        _ => 1,
-    }
 }

@@ -1,5 +1,11 @@
-//! Blocks as text and as JSON.
+//! Blocks as text, as JSON, as SVG and as pages.
 
+mod html;
+pub mod sample;
+mod svg;
+mod terminal;
+
+use optrode::report::chart::{Chart, Plot, Scale};
 use optrode::report::terminal::{Style, render};
 use optrode::report::{Better, Block, Cell, Column, Figure, Judged, Table, Verdict, json};
 
@@ -138,4 +144,20 @@ fn json_keeps_infinities_and_reads_back() {
     assert_eq!(written["blocks"][1]["columns"][3]["better"], "less");
     let back: Vec<Block> = serde_json::from_value(written["blocks"].clone()).unwrap();
     assert_eq!(back, blocks);
+}
+
+#[test]
+fn charts_keep_missing_values_and_read_back() {
+    let charts =
+        [sample::lines(), sample::bars(), sample::heat(Scale::Diverging), sample::histogram(), sample::tokens()];
+    let blocks: Vec<Block> = charts.into_iter().map(Block::Chart).collect();
+    let written = json::render(&blocks).unwrap();
+    assert_eq!(written["blocks"][2]["plot"]["values"][6][3], "NaN");
+    let text = serde_json::to_string(&written["blocks"]).unwrap();
+    assert!(!text.contains("[null") && !text.contains(",null,"), "{text}");
+    let back: Vec<Block> = serde_json::from_str(&text).unwrap();
+    // NaN differs from itself; the same JSON does not.
+    assert_eq!(json::render(&back).unwrap(), written);
+    let Block::Chart(Chart { plot: Plot::Heat { values, .. }, .. }) = &back[2] else { panic!("{back:?}") };
+    assert!(values[6][3].is_nan() && values[6][2].is_finite());
 }
