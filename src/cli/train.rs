@@ -62,6 +62,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let exam = exam::examine(&decoder, &trained.tokenizer, &books, exam::FULL)?;
     let baselines = exam::baselines(&trained.tokenizer, &books, exam::FULL)?;
     export::export(&args.out.join("model"), &trained, &recipe, args.seed, &books, &exam, &baselines)?;
+    export::export_untrained(&args.out.join("untrained"), &trained.tokenizer, &recipe, args.seed)?;
     eprintln!("the organism is in {}", args.out.join("model").display());
     Ok(ExitCode::SUCCESS)
 }

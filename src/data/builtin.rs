@@ -8,12 +8,13 @@ use crate::store::text::nearest;
 use crate::{Error, Result};
 
 /// Name and file of every task.
-const TASKS: [(&str, &str); 6] = [
+const TASKS: [(&str, &str); 7] = [
     ("gsm8k", include_str!("builtin/gsm8k.toml")),
     ("humaneval", include_str!("builtin/humaneval.toml")),
     ("mbpp", include_str!("builtin/mbpp.toml")),
     ("mgsm", include_str!("builtin/mgsm.toml")),
     ("mmlu", include_str!("builtin/mmlu.toml")),
+    ("organism", include_str!("builtin/organism.toml")),
     ("xquad", include_str!("builtin/xquad.toml")),
 ];
 

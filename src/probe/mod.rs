@@ -17,6 +17,7 @@ pub mod figures;
 mod files;
 pub mod junit;
 pub mod manifest;
+mod organism;
 mod progress;
 pub mod replay;
 mod run;
@@ -32,7 +33,7 @@ pub use progress::Progress;
 pub use run::{Against, Done, Job, run};
 pub use script::Script;
 pub use step::{Context, StepKind, StepOutput};
-pub use subject::{ModelRecord, default_model};
+pub use subject::ModelRecord;
 
 use std::path::Path;
 

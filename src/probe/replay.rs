@@ -7,10 +7,11 @@ use serde::Serialize;
 use super::document::Status;
 use super::figures::{Figures, cell, same};
 use super::manifest::{AgainstRecord, Environment, Manifest, StepRecord};
+use super::organism;
 use super::progress::Progress;
 use super::run::{Against, Job, run};
 use super::script::Script;
-use super::subject::{ModelRecord, default_model};
+use super::subject::ModelRecord;
 use crate::models::OpenOptions;
 use crate::report::{Block, Cell, Column, Report, Table, number};
 use crate::store::{HubOptions, resolve, sha256_bytes, sha256_file, tokenizer_identity};
@@ -105,7 +106,7 @@ fn check_model(what: &str, record: &ModelRecord, reference: Option<&String>, hub
     let reference = match reference {
         Some(reference) => reference,
         None => {
-            embedded = default_model()?;
+            embedded = organism::folder()?.display().to_string();
             &embedded
         }
     };
@@ -127,8 +128,10 @@ fn check_against(record: &AgainstRecord, moved: &Moved, hub: &HubOptions) -> Res
         AgainstRecord::Model(model) => {
             let reference = moved.against.as_ref().or(model.reference.as_ref());
             check_model("the comparison's model", model, reference, hub)?;
-            let name = reference.cloned().ok_or(()).or_else(|()| default_model())?;
-            Ok(Against::Model(name))
+            match reference {
+                Some(name) => Ok(Against::Model(name.clone())),
+                None => Ok(Against::Model(organism::folder()?.display().to_string())),
+            }
         }
     }
 }

@@ -15,8 +15,10 @@ use toml::de::{DeTable, Deserializer};
 
 use super::document::Base;
 use super::progress::Progress;
+use crate::analysis::Figures;
+use crate::data::TextSet;
 use crate::models::Model;
-use crate::report::Block;
+use crate::report::{Block, Report};
 use crate::store::sha256_file;
 use crate::{Error, Result};
 
@@ -64,6 +66,19 @@ pub struct StepOutput {
     pub result: Value,
 }
 
+impl StepOutput {
+    /// What a method's result offers.
+    ///
+    /// # Errors
+    /// A result that JSON cannot hold.
+    pub fn of<T: Report + Figures + Serialize>(result: &T) -> Result<Self> {
+        let value = serde_json::to_value(result).map_err(|e| {
+            Error::invalid(format!("the result of a step cannot be written: {e}"), "report this defect")
+        })?;
+        Ok(Self { blocks: result.blocks(), figures: result.figures(), result: value })
+    }
+}
+
 /// What a step can use.
 #[derive(Debug)]
 pub struct Context<'a> {
@@ -75,7 +90,7 @@ pub struct Context<'a> {
     pub base: Option<&'a Base>,
     /// Seed of every draw.
     pub seed: u64,
-    /// The script's texts.
+    /// The script's texts; empty if it names none.
     pub texts: &'a [TextSet],
     /// To report how far the step is.
     pub progress: &'a Progress,
@@ -96,15 +111,6 @@ impl Context<'_> {
         self.inputs.note(&path)?;
         Ok(path)
     }
-}
-
-/// Texts under a name.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TextSet {
-    /// The name.
-    pub name: String,
-    /// The texts.
-    pub texts: Vec<String>,
 }
 
 /// A file that a step read.

@@ -4,26 +4,13 @@ use candle_core::DeviceLocation;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::organism;
 use crate::Result;
 use crate::models::{Model, Network, OpenOptions};
-use crate::store::{Origin, Storage, embedded, tokenizer_identity};
-
-/// The files of the model that the program carries.
-const EMBEDDED: &[(&str, &[u8])] = &[
-    ("config.json", include_bytes!("../../fixtures/goldens/llama/config.json")),
-    ("model.safetensors", include_bytes!("../../fixtures/goldens/llama/model.safetensors")),
-];
+use crate::store::{Origin, Storage, tokenizer_identity};
 
 /// What the embedded model is called.
-const EMBEDDED_NAME: &str = "the embedded model";
-
-/// The folder of the model that the program carries: what is run where nothing else is named.
-///
-/// # Errors
-/// When its files cannot be laid out.
-pub fn default_model() -> Result<String> {
-    Ok(embedded::lay_out(EMBEDDED)?.display().to_string())
-}
+const EMBEDDED_NAME: &str = "the model organism";
 
 /// An opened model with its untrained twin, where there is one.
 #[derive(Debug)]
@@ -67,16 +54,20 @@ pub struct ControlRecord {
 }
 
 impl Subject {
-    /// Opens a model and its control; without a name, the one that the program carries.
+    /// Opens a model and its control; without a name, the organism that the program carries and its own.
     ///
     /// # Errors
     /// As [`Model::open`].
     pub fn open(model: Option<&str>, control: Option<&str>, options: &OpenOptions) -> Result<Self> {
         let opened = match model {
             Some(name) => Model::open(name, options)?,
-            None => Model::open(&default_model()?, options)?,
+            None => Model::open(&organism::folder()?.display().to_string(), options)?,
         };
-        let control = control.map(|name| Model::open(name, options)).transpose()?;
+        let control = match (control, model) {
+            (Some(name), _) => Some(Model::open(name, options)?),
+            (None, None) => Some(Model::open(&organism::untrained()?.display().to_string(), options)?),
+            (None, Some(_)) => None,
+        };
         let identity = opened.folder.identity()?;
         let record = ModelRecord {
             name: model.map_or_else(|| EMBEDDED_NAME.to_string(), |_| opened.folder.name()),

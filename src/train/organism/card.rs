@@ -4,6 +4,18 @@ use super::Recipe;
 use super::exam::{Baseline, Exam};
 use crate::data::organism::{LANGUAGES, Skill};
 
+/// The content of the untrained control's `README.md`.
+pub(super) fn untrained(small: &Recipe, seed: u64) -> String {
+    let model = &small.model;
+    format!(
+        "# The untrained control of the model organism\n\n\
+         A network of the organism's kind and half its size ({} layers, d_model {}, {} heads, d_mlp {}) with fresh random \
+         weights (seed {seed}) and the organism's tokenizer. It learned nothing: what a method finds in it, the method \
+         finds in noise. Made by `optrode train organism`; under optrode's licence (MIT or Apache-2.0).\n",
+        model.num_hidden_layers, model.hidden_size, model.num_attention_heads, model.intermediate_size,
+    )
+}
+
 /// The content of `README.md`.
 pub(super) fn card(recipe: &Recipe, seed: u64, exam: &Exam, baselines: &[Baseline]) -> String {
     let model = &recipe.model;

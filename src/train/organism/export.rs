@@ -49,6 +49,17 @@ pub fn export(
     write_text(&folder.join("README.md"), &card::card(recipe, seed, exam, baselines))
 }
 
+/// Writes the untrained control: a network of half the organism's size with fresh weights and the same tokenizer.
+///
+/// # Errors
+/// A file that cannot be written.
+pub fn export_untrained(folder: &Path, tokenizer: &Tokenizer, recipe: &Recipe, seed: u64) -> Result<()> {
+    let small = recipe.smaller();
+    let config = small.config();
+    write_network(folder, &config, &super::fresh(&config, &small, seed)?, tokenizer)?;
+    write_text(&folder.join("README.md"), &card::untrained(&small, seed))
+}
+
 /// The files that make a network: weights in bf16, configs, tokenizer.
 ///
 /// # Errors

@@ -147,6 +147,20 @@ impl Recipe {
         &self.phases[self.phases.len() - 1]
     }
 
+    /// The same network at half its size in every direction: for the untrained control.
+    pub fn smaller(&self) -> Self {
+        let half = |n: usize| (n / 2).max(1);
+        let model = Sizes {
+            hidden_size: half(self.model.hidden_size),
+            intermediate_size: half(self.model.intermediate_size),
+            num_hidden_layers: half(self.model.num_hidden_layers),
+            num_attention_heads: half(self.model.num_attention_heads),
+            num_key_value_heads: half(self.model.num_key_value_heads),
+            max_position_embeddings: self.model.max_position_embeddings,
+        };
+        Self { model, ..self.clone() }
+    }
+
     /// What a checkpoint must agree with to be gone on from.
     pub(super) fn identity(&self, seed: u64) -> Result<String> {
         let text = serde_json::to_string(&(self, seed));
