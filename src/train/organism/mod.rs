@@ -74,7 +74,7 @@ pub fn train(
         variables.iter().map(|(name, v)| (name.clone(), v.as_tensor().clone())).collect();
     let net = Decoder::new(&config, &tensors)?;
     let optimiser = AdamW::new(&variables, &Group::usual(&variables, recipe.weight_decay), recipe.optimiser)?;
-    let options = TrainerOptions { schedule: recipe.schedule, clip: recipe.clip };
+    let options = TrainerOptions { schedule: recipe.schedule.clone(), clip: recipe.clip };
     let mut trainer = Trainer::new(&net, optimiser, options, Registry::elementary())?;
     let identity = recipe.identity(seed)?;
     let curve = match checkpoint.exists() {
