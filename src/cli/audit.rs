@@ -76,7 +76,7 @@ impl JobArgs {
 
         let written = set.write(&probe::files(&done)?).and_then(|()| self.write_junit(&done.report));
         // The numbers are shown even where they could not be written.
-        let place = written.is_ok().then(|| self.out.as_path());
+        let place = written.is_ok().then_some(self.out.as_path());
         if self.json {
             print_json(&serde_json::to_value(&done.report)?)?;
         } else {

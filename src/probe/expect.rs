@@ -10,6 +10,8 @@
 //! A figure is named by its step and its own name (`heads.induction.max`); `base` is the figure on the left in the
 //! comparison, `base.NAME` another one there.
 
+use std::cmp::Ordering;
+
 use super::figures::cell;
 use crate::report::{Figure, Judged, Verdict};
 use crate::{Error, Result};
@@ -55,7 +57,7 @@ impl Comparison {
             Self::AtLeast => value >= bound,
             Self::AtMost => value <= bound,
             Self::Equal => value == bound,
-            Self::Unequal => value < bound || value > bound,
+            Self::Unequal => value.partial_cmp(&bound).is_some_and(Ordering::is_ne),
             Self::Above => value > bound,
             Self::Below => value < bound,
         }

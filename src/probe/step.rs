@@ -170,13 +170,15 @@ pub trait Step: Sync {
     fn bind(&'static self, given: Spanned<DeTable>) -> std::result::Result<Bound, toml::de::Error>;
 }
 
+type Run = dyn Fn(&Context) -> Result<StepOutput> + Send + Sync;
+
 /// A step with its parameters.
 pub struct Bound {
     /// The parameters, defaults filled in.
     pub parameters: Value,
     /// As [`StepKind::figures`].
     pub figures: Vec<String>,
-    run: Box<dyn Fn(&Context) -> Result<StepOutput> + Send + Sync>,
+    run: Box<Run>,
 }
 
 impl Bound {
