@@ -104,13 +104,3 @@ fn windows_begin_as_the_model_expects_and_hold_the_whole_text() {
     assert!(Corpus::of_texts(&model, &["A dog.".to_string()], 1).is_err());
     assert!(Corpus::of_texts(&model, &[String::new()], 32).is_err());
 }
-
-#[test]
-fn polyglot_temporarily() {
-    let Some(model) = shared_model("polyglot-6m") else { return };
-    show(&heads::heads(&model.decoder, &Pool::of(&model), None, &heads::Options::default()).unwrap());
-    let corpus = stories(&model);
-    show(&lens::lens(&model.decoder, &corpus, &lens::Options::default()).unwrap());
-    show(&neurons::neurons(&model.decoder, &corpus, None, &neurons::Options::default()).unwrap());
-    show(&optrode::analysis::facts::facts(&model).unwrap());
-}
