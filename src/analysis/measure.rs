@@ -86,8 +86,18 @@ impl Estimate {
     pub fn cell(&self, digits: usize) -> Cell {
         match self.interval {
             _ if self.value.is_nan() => Cell::Empty,
-            None => Cell::text(format!("{:.digits$}", self.value)),
-            Some((low, high)) => Cell::text(format!("{:.digits$} [{low:.digits$}, {high:.digits$}]", self.value)),
+            None => Cell::text(fixed(self.value, digits)),
+            Some((low, high)) => {
+                let [value, low, high] = [self.value, low, high].map(|x| fixed(x, digits));
+                Cell::text(format!("{value} [{low}, {high}]"))
+            }
         }
     }
+}
+
+/// A number with so many digits; what rounds to zero has no sign.
+fn fixed(x: f64, digits: usize) -> String {
+    let text = format!("{x:.digits$}");
+    let zero = text.bytes().all(|b| matches!(b, b'-' | b'0' | b'.'));
+    if zero { text.replace('-', "") } else { text }
 }

@@ -49,7 +49,7 @@ fn every_layer_equals_a_naive_loop_over_single_texts() {
             let (mut kl, mut agree, mut n) = (0.0, 0.0, 0.0);
             let (mut hits, mut nats, mut predicted) = (0.0, 0.0, 0.0);
             for text in &texts {
-                let seen = see(&net, &batch(&[text.clone()], Side::Right), &pass(&[&measured.site], &[]));
+                let seen = see(&net, &batch(std::slice::from_ref(text), Side::Right), &pass(&[&measured.site], &[]));
                 let ends = seen.logits.get(0).unwrap().to_vec2::<f32>().unwrap();
                 let stream = seen.at(&measured.site);
                 let early = net.lens(stream, Form::Differentiable).unwrap().get(0).unwrap().to_vec2::<f32>().unwrap();

@@ -15,7 +15,7 @@ use crate::common::{batch, load, pass, see};
 fn naive(net: &Decoder, texts: &[Vec<u32>], site: &str, neuron: usize) -> Vec<(usize, usize, f32)> {
     let mut all = Vec::new();
     for (number, text) in texts.iter().enumerate() {
-        let seen = see(net, &batch(&[text.clone()], Side::Right), &pass(&[site], &[]));
+        let seen = see(net, &batch(std::slice::from_ref(text), Side::Right), &pass(&[site], &[]));
         let values = seen.at(site).get(0).unwrap().to_vec2::<f32>().unwrap();
         let counted = (0..text.len()).filter(|p| text[*p] != SPECIAL);
         all.extend(counted.map(|p| (number, p, values[p][neuron])));

@@ -25,7 +25,7 @@ fn naive(model: &Model, rows: u32, n: usize) -> Vec<[f64; 3]> {
     for row in 0..rows {
         let half: Vec<u32> = (0..n as u32).map(|i| 3 + (i * (2 * row + 101) + 37 * row) % 509).collect();
         let ids = [vec![1], half.clone(), half].concat();
-        let seen = see(net, &batch(&[ids.clone()], Side::Right), &pass(&["**.hook_pattern"], &[]));
+        let seen = see(net, &batch(std::slice::from_ref(&ids), Side::Right), &pass(&["**.hook_pattern"], &[]));
         for (index, sums) in sums.iter_mut().enumerate() {
             let pattern = seen.block(index / 8, "attn.hook_pattern").get(0).unwrap().get(index % 8).unwrap();
             let pattern = pattern.to_vec2::<f32>().unwrap();
@@ -103,14 +103,4 @@ fn windows_begin_as_the_model_expects_and_hold_the_whole_text() {
     assert_eq!(corpus.windows.last().unwrap().text, 1);
     assert!(Corpus::of_texts(&model, &["A dog.".to_string()], 1).is_err());
     assert!(Corpus::of_texts(&model, &[String::new()], 32).is_err());
-}
-
-#[test]
-fn polyglot_temporarily() {
-    let Some(model) = shared_model("polyglot-6m") else { return };
-    show(&heads::heads(&model.decoder, &Pool::of(&model), None, &heads::Options::default()).unwrap());
-    let corpus = stories(&model);
-    show(&lens::lens(&model.decoder, &corpus, &lens::Options::default()).unwrap());
-    show(&neurons::neurons(&model.decoder, &corpus, None, &neurons::Options::default()).unwrap());
-    show(&optrode::analysis::facts::facts(&model).unwrap());
 }

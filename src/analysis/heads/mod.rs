@@ -199,8 +199,8 @@ pub fn heads(net: &Decoder, pool: &Pool, untrained: Option<&Decoder>, options: &
     let spectra = ov_spectra(net)?;
     let mean = |values: &[f64]| Estimate::mean(values, options.seed);
     let mut heads = Vec::with_capacity(facts.layers.len() * facts.n_heads);
-    for layer in 0..facts.layers.len() {
-        for head in 0..facts.n_heads {
+    for (layer, spectra) in spectra.iter().enumerate() {
+        for (head, spectrum) in spectra.iter().enumerate() {
             let (own, control) = (&measured.heads[layer][head], &unrepeated.heads[layer][head]);
             heads.push(Head {
                 layer,
@@ -210,7 +210,7 @@ pub fn heads(net: &Decoder, pool: &Pool, untrained: Option<&Decoder>, options: &
                 induction: mean(&own.induction),
                 duplicate_unrepeated: mean(&control.duplicate),
                 induction_unrepeated: mean(&control.induction),
-                copying: spectra[layer][head].score(),
+                copying: spectrum.score(),
             });
         }
     }

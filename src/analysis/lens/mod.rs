@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::{Corpus, Estimate};
 use crate::hook::{Form, Pass, Record, Registry};
 use crate::models::execute::observe;
-use crate::models::{Decoder, Input};
+use crate::models::{Decoder, Input, Side, Tokens};
 use crate::report::number;
 use crate::{Error, Result};
 
@@ -24,6 +24,8 @@ use crate::{Error, Result};
 const BLOCK: usize = 32;
 /// Logits of one forward pass: batches stay below it.
 const LOGITS: usize = 1 << 25;
+/// Values of all layers' streams in one forward pass.
+const STREAMS: usize = 1 << 25;
 /// Most cells of a batch.
 const CELLS: usize = 2048;
 
@@ -125,13 +127,11 @@ struct Sums {
 /// Texts that the network cannot take, or without a token to look at; logits that are not finite.
 pub fn lens(net: &Decoder, corpus: &Corpus, options: &Options) -> Result<Lens> {
     let sites = sites(net);
-    let mut pass = Pass::default();
-    for site in &sites {
-        pass.records.push(Record::whole(site.parse()?));
-    }
+    let pass = recording(&sites)?;
     let mut sums = vec![vec![Sums::default(); sites.len()]; corpus.texts];
     let mut worst = Worst::default();
-    for batch in corpus.batches(CELLS.min(LOGITS / net.facts().vocab.max(1))) {
+    let by_streams = STREAMS / (sites.len() * net.facts().d_model).max(1);
+    for batch in corpus.batches(CELLS.min(LOGITS / net.facts().vocab.max(1)).min(by_streams)) {
         let (windows, tokens) = batch?;
         let outcome = observe(net, &Input::Tokens(tokens), &pass, &Registry::elementary())?;
         for (row, window) in corpus.windows[windows].iter().enumerate() {
@@ -180,6 +180,11 @@ pub fn lens(net: &Decoder, corpus: &Corpus, options: &Options) -> Result<Lens> {
 fn sites(net: &Decoder) -> Vec<String> {
     let after = (0..net.facts().layers.len()).map(|l| format!("blocks.{l}.hook_resid_post"));
     std::iter::once("blocks.0.hook_resid_pre".to_string()).chain(after).collect()
+}
+
+fn recording(sites: &[String]) -> Result<Pass> {
+    let records = sites.iter().map(|site| Ok(Record::whole(site.parse()?))).collect::<Result<_>>()?;
+    Ok(Pass { records, ..Pass::default() })
 }
 
 /// The last layer against the logits.
@@ -301,13 +306,8 @@ fn grid(net: &Decoder, corpus: &Corpus, sites: &[String], options: &Options) -> 
         )
     })?;
     let ids = &window.ids[..window.ids.len().min(options.grid_tokens)];
-    let rows = [ids.to_vec()];
-    let input = Input::Tokens(crate::models::Tokens::from_rows(&rows, crate::models::Side::Right, 0)?);
-    let mut pass = Pass::default();
-    for site in sites {
-        pass.records.push(Record::whole(site.parse()?));
-    }
-    let outcome = observe(net, &input, &pass, &Registry::elementary())?;
+    let input = Input::Tokens(Tokens::from_rows(&[ids.to_vec()], Side::Right, 0)?);
+    let outcome = observe(net, &input, &recording(sites)?, &Registry::elementary())?;
     let mut predictions = Vec::with_capacity(sites.len());
     for site in sites {
         let mut along = Vec::with_capacity(ids.len());

@@ -26,7 +26,7 @@ pub(super) fn choose(scan: &Scan, options: &Options) -> Vec<(usize, usize, Why)>
     }
     let (layers, width) = scan.size();
     for i in 0..options.random.min(layers * width) {
-        let layer = if options.random <= layers { i * layers / options.random } else { i % layers };
+        let layer = if options.random <= layers { (2 * i + 1) * layers / (2 * options.random) } else { i % layers };
         let drawn = (0..).map(|again| random::key(options.seed, &[i as u64, again]) % width as u64);
         // Another draw where the layer's neuron is taken; every layer has room, for draws are spread evenly.
         drawn.take(64 * width).any(|neuron| take(layer, neuron as usize, Why::Random));
