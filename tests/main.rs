@@ -1,6 +1,7 @@
 //! The integration tests, in one binary so that they link once.
 
 mod analysis;
+mod browser;
 mod cli;
 mod common;
 mod data;

@@ -29,7 +29,9 @@ pub(super) fn section(section: &Section, anchor: &str) -> Result<Markup> {
 fn draw(block: &Block, subject: &str) -> Result<Markup> {
     Ok(match block {
         Block::Heading { text } => html! { h3 { (Shown(text)) } },
-        Block::Text { text } => html! { @for line in text.split('\n') { p { (Shown(line)) } } },
+        Block::Text { text } => {
+            html! { @for line in text.split('\n').filter(|l| !l.trim().is_empty()) { p { (Shown(line)) } } }
+        }
         Block::Table(table) => table::draw(table, subject),
         Block::Chart(chart) => figure(chart)?,
         Block::Verdicts { verdicts } => html! { ul class="verdicts" { @for v in verdicts { (verdict(v, None)) } } },
@@ -47,18 +49,13 @@ pub(super) fn figure(chart: &Chart) -> Result<Markup> {
     })
 }
 
-/// The class of a verdict.
+/// The class of a verdict, and its word on a page, where colour and shape carry the stress.
 pub(super) fn class(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Passed => "passed",
         Verdict::Failed => "failed",
         Verdict::Skipped => "skipped",
     }
-}
-
-/// The word of a verdict on a page, where colour and shape carry the stress.
-pub(super) fn word(verdict: Verdict) -> &'static str {
-    class(verdict)
 }
 
 /// A verdict as a badge: colour, shape and word.
@@ -68,7 +65,7 @@ pub(super) fn badge(verdict: Verdict) -> Markup {
         Verdict::Failed => "✗",
         Verdict::Skipped => "–",
     };
-    html! { span class=(format!("badge {}", class(verdict))) { span aria-hidden="true" { (shape) } " " (word(verdict)) } }
+    html! { span class=(format!("badge {}", class(verdict))) { span aria-hidden="true" { (shape) } " " (class(verdict)) } }
 }
 
 /// A judged expectation; with a link to its section where it stands elsewhere.

@@ -151,7 +151,7 @@ fn summary(page: &Page, anchors: &[String]) -> Markup {
                 ul class="counts" {
                     @for (verdict, n) in counts {
                         @let class = if n > 0 { blocks::class(verdict) } else { "none" };
-                        li class=(class) { b { (n) } " " (blocks::word(verdict)) }
+                        li class=(class) { b { (n) } " " (blocks::class(verdict)) }
                     }
                 }
                 @if open.iter().any(|v| total(*v) > 0) {

@@ -109,7 +109,7 @@ impl Scale {
         if self.log { self.span.0 } else { 0f64.clamp(self.span.0, self.span.1) }
     }
 
-    /// Why a finite value may be missing from the drawing.
+    /// Whether a finite value cannot be drawn.
     pub fn refuses(&self, value: f64) -> bool {
         value.is_finite() && self.place(value).is_none()
     }

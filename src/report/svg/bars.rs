@@ -10,7 +10,7 @@ use super::sheet::{LETTER, Length, Sheet, WIDTH, rect, text, text_width};
 use super::{check, plural};
 use crate::Result;
 use crate::report::chart::{Axis, Bars};
-use crate::report::visible::shorten;
+use crate::report::visible::{Shown, shorten};
 
 /// Height of the plotting area with its axes.
 const HEIGHT: f64 = 280.0;
@@ -126,8 +126,6 @@ fn draw_names(sheet: &Sheet, frame: &Frame, names: &[String], whole: &[String], 
             if turned { ((x + 4.0, bottom + 13.0), "end", TURN) } else { ((x, bottom + 17.0), "middle", 0.0) };
         let label = text("label", at, anchor, turn, name);
         let cut = *name != whole[i];
-        sheet.put(
-            html! { @if cut { g { (label) title { (crate::report::visible::Shown(&whole[i])) } } } @else { (label) } },
-        );
+        sheet.put(html! { @if cut { g { (label) title { (Shown(&whole[i])) } } } @else { (label) } });
     }
 }

@@ -65,6 +65,7 @@ impl<'a> Frame<'a> {
         let mut chart = ChartBuilder::on(&root)
             .margin_top(fine(room.top))
             .margin_right(fine(14.0))
+            .margin_left(fine(4.0))
             .x_label_area_size(fine(room.bottom + named(x, 20.0)))
             .y_label_area_size(fine(widest + 12.0 + named(y, 20.0)))
             .build_cartesian_2d(Coordinate::from(x), Coordinate::from(y))

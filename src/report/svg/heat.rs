@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::axis::Scale as Ticks;
-use super::digits::value;
+use super::digits::{self, value};
 use super::legend::{draw_notes, draw_nothing, notes_height};
 use super::palette::LEVELS;
 use super::sheet::{LETTER, Length, Sheet, WIDTH, rect, text, text_width};
@@ -252,9 +252,11 @@ fn draw_colours(sheet: &Sheet, colours: &Colours, unit: &str, layout: &Layout) {
         }
     });
     let label = |y: f64, words: &str| text("label", (x + 17.0, y + 0.35 * LETTER), "start", 0.0, words);
-    if low < top {
-        sheet.put(label(TOP + high, &value(low)));
-        sheet.put(label(TOP, &value(top)));
+    let ends = if low < top { digits::labels(&[low, top]) } else { vec![value(low)] };
+    let widest = ends.iter().map(|l| text_width(l)).fold(30.0, f64::max);
+    if let [least, largest] = ends.as_slice() {
+        sheet.put(label(TOP + high, least));
+        sheet.put(label(TOP, largest));
         let axis = Axis { range: Some((low, top)), ..Axis::default() };
         // A range of finite ascending bounds is always a good one.
         if let Ok(ticks) = Ticks::fit(&axis, std::iter::empty(), false, 6) {
@@ -266,9 +268,15 @@ fn draw_colours(sheet: &Sheet, colours: &Colours, unit: &str, layout: &Layout) {
             }
         }
     } else {
-        sheet.put(label(TOP + high / 2.0, &value(low)));
+        sheet.put(label(TOP + high / 2.0, &ends[0]));
     }
     if !unit.is_empty() {
-        sheet.put(text("name", (x + BESIDE - 26.0, TOP + high / 2.0), "middle", -90.0, &shorten(unit, 34)));
+        sheet.put(text(
+            "name",
+            ((x + 17.0 + widest + 14.0).min(WIDTH - 6.0), TOP + high / 2.0),
+            "middle",
+            -90.0,
+            &shorten(unit, 34),
+        ));
     }
 }
