@@ -54,7 +54,9 @@ impl Default for Options {
 
 /// Whether a row has ended, by the ids that it has made.
 #[derive(Clone)]
-pub struct StopWhen(Arc<dyn Fn(&[u32]) -> bool + Send + Sync>);
+pub struct StopWhen(Arc<Rule>);
+
+type Rule = dyn Fn(&[u32]) -> bool + Send + Sync;
 
 impl StopWhen {
     /// Ends a row as soon as `ended` holds for its new ids.

@@ -17,13 +17,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hf_hub::progress::{DownloadEvent, ProgressEvent, ProgressHandler};
-use hf_hub::repository::{RepoTreeEntry, RepoTypeAny};
-use hf_hub::{HFError, HFRepositorySync};
+use hf_hub::repository::{RepoTreeEntry, RepoType};
+use hf_hub::{HFError, HFRepositorySync, HFResult, RepoTypeDataset};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::atomic::write_atomic;
 use super::folder::{INDEX, SIDE_FILES, SINGLE, convert_hint, is_pickle};
-use super::hub::{HubOptions, Kind, RepoId, client, is_commit, no_tokenizer_mark};
+use super::hub::{HubOptions, RepoId, client, is_commit, no_tokenizer_mark};
 use super::identity::{is_sha256, sha256_file};
 use super::safetensors::shard_map;
 use super::text::is_plain_name;
@@ -40,17 +40,20 @@ struct Remote {
     large: bool,
 }
 
-struct Fetch<'a> {
+/// With the client of a kind of repository: its untyped handle (`RepoTypeAny`) asks for data sets as for models.
+struct Fetch<'a, T: RepoType> {
     repo: &'a RepoId,
     options: &'a HubOptions,
-    remote: HFRepositorySync<RepoTypeAny>,
+    remote: HFRepositorySync<T>,
     root: PathBuf,
     commit: String,
 }
 
 /// Fetches what a model needs; gives the snapshot folder and its commit.
 pub(super) fn fetch(repo: &RepoId, options: &HubOptions) -> Result<(PathBuf, String)> {
-    let fetch = Fetch::begin(repo, options)?;
+    let remote = client(options)?.model(repo.owner.as_str(), repo.name.as_str());
+    let info = remote.info().revision(repo.revision.as_str()).send();
+    let fetch = Fetch::begin(repo, options, remote, info.map(|info| info.sha))?;
     fetch.run()?;
     Ok((fetch.snapshot(), fetch.commit))
 }
@@ -59,14 +62,16 @@ pub(super) fn fetch(repo: &RepoId, options: &HubOptions) -> Result<(PathBuf, Str
 pub(super) struct Listed {
     repo: RepoId,
     options: HubOptions,
-    remote: HFRepositorySync<RepoTypeAny>,
+    remote: HFRepositorySync<RepoTypeDataset>,
     commit: String,
     files: Vec<Remote>,
 }
 
 /// Asks the Hub which files a data set has.
 pub(super) fn list(repo: &RepoId, options: &HubOptions) -> Result<Listed> {
-    let fetch = Fetch::begin(repo, options)?;
+    let remote = client(options)?.dataset(repo.owner.as_str(), repo.name.as_str());
+    let info = remote.info().revision(repo.revision.as_str()).send();
+    let fetch = Fetch::begin(repo, options, remote, info.map(|info| info.sha))?;
     let files = fetch.list(true)?;
     Ok(Listed { remote: fetch.remote, commit: fetch.commit, repo: repo.clone(), options: options.clone(), files })
 }
@@ -93,15 +98,14 @@ impl Listed {
     }
 }
 
-impl<'a> Fetch<'a> {
-    /// Asks the Hub for the commit of the revision.
-    fn begin(repo: &'a RepoId, options: &'a HubOptions) -> Result<Self> {
-        let client = client(options)?;
-        let (owner, name, revision) = (repo.owner.as_str(), repo.name.as_str(), repo.revision.as_str());
-        let sha = match repo.kind {
-            Kind::Model => client.model(owner, name).info().revision(revision).send().map(|info| info.sha),
-            Kind::Dataset => client.dataset(owner, name).info().revision(revision).send().map(|info| info.sha),
-        };
+impl<'a, T: RepoType> Fetch<'a, T> {
+    /// Begins with the commit that the Hub gives for the revision.
+    fn begin(
+        repo: &'a RepoId,
+        options: &'a HubOptions,
+        remote: HFRepositorySync<T>,
+        sha: HFResult<Option<String>>,
+    ) -> Result<Self> {
         let sha = sha.map_err(|e| explain(repo, options, &e))?;
         let commit = sha.filter(|sha| is_commit(sha)).ok_or_else(|| {
             Error::invalid(
@@ -109,7 +113,6 @@ impl<'a> Fetch<'a> {
                 "check HF_ENDPOINT; try again later",
             )
         })?;
-        let remote = client.repository(repo.kind.repo_type(), owner, name);
         Ok(Self { root: repo.folder(&options.cache), repo, options, remote, commit })
     }
 
@@ -288,7 +291,12 @@ impl<'a> Fetch<'a> {
     }
 
     /// One range, repeated when the connection breaks.
-    fn range(&self, file: &Remote, range: std::ops::Range<u64>, bar: &ProgressBar) -> Result<impl AsRef<[u8]> + use<>> {
+    fn range(
+        &self,
+        file: &Remote,
+        range: std::ops::Range<u64>,
+        bar: &ProgressBar,
+    ) -> Result<impl AsRef<[u8]> + use<T>> {
         let wanted = range.end - range.start;
         let mut attempt = 0;
         loop {

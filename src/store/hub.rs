@@ -11,7 +11,6 @@
 use std::path::{Path, PathBuf};
 
 use hf_hub::HFClient;
-use hf_hub::repository::{RepoType, RepoTypeAny};
 
 use super::download;
 use super::folder::{INDEX, ModelFolder, Origin, SINGLE};
@@ -124,11 +123,11 @@ impl Kind {
         }
     }
 
-    /// The Hub's own word.
-    pub(super) fn repo_type(self) -> RepoTypeAny {
+    /// What the names of its folders in the cache begin with.
+    fn plural(self) -> &'static str {
         match self {
-            Self::Model => RepoTypeAny::Model,
-            Self::Dataset => RepoTypeAny::Dataset,
+            Self::Model => "models",
+            Self::Dataset => "datasets",
         }
     }
 }
@@ -185,7 +184,7 @@ impl RepoId {
 
     /// `models--org--name`.
     pub(super) fn folder_name(&self) -> String {
-        format!("{}--{}", self.kind.repo_type().plural(), self.id().replace('/', "--"))
+        format!("{}--{}", self.kind.plural(), self.id().replace('/', "--"))
     }
 
     fn origin(&self, commit: &str) -> Origin {

@@ -182,7 +182,7 @@ fn items_that_do_not_fit_are_refused_before_anything_runs() {
     assert!(fails(&Task::new("t", OutputType::Perplexity), &[text]).contains("does not fit"));
     let net = load(&golden("gpt2"));
     let broken = Subject::of(&net, &little.tokenizer, Some(64));
-    let edits = vec![edit("logits", serde_json::json!({"op": "scale", "factor": f64::MAX}))];
+    let edits = vec![edit("logits", serde_json::json!({"op": "scale", "factor": f32::MAX}))];
     let broken = broken.edited(Pass { edits, ..Pass::default() }, Registry::elementary(), Values::default());
     let text = message(evaluate(&broken, &task(), &items(), &Options::default(), &mut |_, _| {}));
     assert!(text.contains("are not numbers"), "{text}");

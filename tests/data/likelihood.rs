@@ -1,11 +1,11 @@
 //! Perplexities: exp of the mean of a plain loop, every token once whatever the windows, intervals over documents.
 
-use optrode::analysis::tasks::{Options, Subject, perplexities, perplexity};
+use optrode::analysis::tasks::{Options, Perplexities, Subject, perplexities, perplexity};
 use optrode::data::{Item, Metric, OutputType, Task, TextSet};
 use optrode::hook::{Pass, Registry, Values};
 use optrode::report::{Block, Report};
 
-use super::{Little, log_probs, message, run};
+use super::{Little, log_probs, message, near, run};
 use crate::common::edit;
 
 const TEXTS: [&str; 4] =
@@ -46,7 +46,7 @@ fn close(a: f64, b: f64, what: &str) {
 
 #[test]
 fn perplexity_is_exp_of_the_mean_nats_of_a_plain_loop() {
-    for (name, limit) in [("llama", 64), ("gpt2", 32), ("llama", 16), ("llama", 7), ("bloom", 64)] {
+    for (name, limit) in [("llama", 64), ("gpt2", 18), ("llama", 16), ("llama", 7), ("bloom", 64)] {
         let little = Little::new(name);
         let subject = Subject::of(&little.net, &little.tokenizer, Some(limit));
         let nats: Vec<Vec<f64>> = TEXTS.iter().map(|t| rolling(&little, t, limit)).collect();
@@ -179,6 +179,7 @@ fn sets_of_texts_make_a_table_and_a_chart() {
     assert!(tables[0].rows.iter().all(|r| r.len() == tables[0].columns.len()));
     assert!(blocks.iter().any(|b| matches!(b, Block::Chart(_))));
     assert!(message(perplexities(&little.subject(), &[], &Options::default(), &mut |_, _| {})).contains("no set"));
-    let json = serde_json::to_string(&found).unwrap();
-    assert_eq!(serde_json::from_str::<optrode::analysis::tasks::Perplexities>(&json).unwrap(), found);
+    let json = serde_json::to_value(&found).unwrap();
+    let again: Perplexities = serde_json::from_str(&json.to_string()).unwrap();
+    assert!(near(&serde_json::to_value(again).unwrap(), &json));
 }
