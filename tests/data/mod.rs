@@ -103,18 +103,3 @@ pub fn log_probs(net: &Decoder, ids: &[u32]) -> Vec<Vec<f64>> {
     };
     rows.into_iter().map(normal).collect()
 }
-
-/// Whether two JSON values are one but for the last digits of their numbers, which reading JSON rounds.
-pub fn near(a: &Value, b: &Value) -> bool {
-    match (a, b) {
-        (Value::Number(a), Value::Number(b)) => {
-            let (a, b) = (a.as_f64().unwrap(), b.as_f64().unwrap());
-            (a - b).abs() <= 1e-14 * b.abs()
-        }
-        (Value::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| near(a, b)),
-        (Value::Object(a), Value::Object(b)) => {
-            a.len() == b.len() && a.iter().all(|(key, a)| b.get(key).is_some_and(|b| near(a, b)))
-        }
-        (a, b) => a == b,
-    }
-}

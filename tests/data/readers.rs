@@ -64,11 +64,13 @@ fn write_parquet(path: &Path, rows: &[(&str, i64, f64, &[&str])], compression: C
         let (mut values, mut defined, mut repeated) = (Vec::new(), Vec::new(), Vec::new());
         for row in group {
             if row.3.is_empty() {
-                (defined.push(1), repeated.push(0));
+                defined.push(1);
+                repeated.push(0);
             }
             for (i, text) in row.3.iter().enumerate() {
                 values.push(*text);
-                (defined.push(3), repeated.push(i16::from(i > 0)));
+                defined.push(3);
+                repeated.push(i16::from(i > 0));
             }
         }
         let values = bytes(values);

@@ -18,7 +18,7 @@ fn score(name: &str, limit: usize, model: &str) -> Option<TaskResult> {
     let result = run(&Subject::new(&model).unwrap(), &task, &items);
     assert_eq!(result.samples.len(), items.len());
     for sample in &result.samples {
-        assert!(!sample.prompt.contains("<<") && sample.scores.iter().all(|s| s.is_finite()), "{sample:?}");
+        assert!(sample.scores.iter().all(|s| s.is_finite()), "{sample:?}");
     }
     eprintln!("{name}: {:?}", result.all);
     Some(result)
@@ -30,7 +30,7 @@ fn gsm8k_asks_with_eight_worked_examples() {
     let prompt = &result.samples[0].prompt;
     assert_eq!(prompt.matches("Question: ").count(), 9);
     assert_eq!(prompt.matches("The answer is ").count(), 8);
-    assert!(prompt.ends_with("Answer:"), "{prompt}");
+    assert!(prompt.ends_with("Answer:") && !prompt.contains("<<"), "{prompt}");
     let janet = &result.samples[0].target;
     assert!(janet.ends_with("at the farmer’s market. The answer is 18"), "{janet}");
     let grades = optrode::analysis::tasks::grade(&result.task, "so she has it. The answer is 18.\n", janet).unwrap();

@@ -88,6 +88,13 @@ fn shares_have_wilsons_interval_and_the_shuffled_control() {
     let same = little.evaluate(&task(), &items(|_| expected[0].clone()));
     let score = same.score(Metric::ExactMatch, None).unwrap();
     assert_eq!(score.value, score.control.as_ref().unwrap().value, "where all targets are one, shuffling is nothing");
+    let ends = |task: &Task, target: &dyn Fn(usize) -> String| {
+        little.evaluate(task, &items(target)).score(Metric::ExactMatch, None).unwrap().interval.unwrap()
+    };
+    let (low, high) = ends(&task(), &|i| format!("no {i}"));
+    assert!(low == 0.0 && (high - z * z / (n + z * z)).abs() < 1e-12, "none of six: {low} {high}");
+    let (low, high) = ends(&task(), &|i| expected[i].clone());
+    assert!(high == 1.0 && (low - n / (n + z * z)).abs() < 1e-12, "six of six: {low} {high}");
     let alone = little.evaluate(&task(), &items(|i| expected[i].clone())[..1]);
     let score = alone.score(Metric::ExactMatch, None).unwrap();
     assert!(score.stderr.is_nan() && score.control.is_none());

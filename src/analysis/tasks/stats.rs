@@ -19,7 +19,10 @@ pub(super) fn wilson(share: f64, n: usize) -> (f64, f64) {
     let denominator = 1.0 + Z * Z / n;
     let centre = (share + Z * Z / (2.0 * n)) / denominator;
     let half = Z / denominator * (share * (1.0 - share) / n + Z * Z / (4.0 * n * n)).sqrt();
-    ((centre - half).max(0.0), (centre + half).min(1.0))
+    // At the ends the two halves cancel, but for rounding.
+    let low = if share == 0.0 { 0.0 } else { (centre - half).max(0.0) };
+    let high = if share == 1.0 { 1.0 } else { (centre + half).min(1.0) };
+    (low, high)
 }
 
 /// The mean of values between 0 and 1. If all are 0 or 1 the interval is Wilson's, else the bootstrap's.
