@@ -13,8 +13,6 @@ use crate::store::Identity;
 /// What a model is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Facts {
-    /// Where it was opened: a folder, or a Hub name with its commit.
-    pub name: String,
     /// Hugging Face's `model_type`.
     pub family: String,
     /// Sizes, in the order in which they are shown.
@@ -99,7 +97,6 @@ pub fn facts(model: &Model) -> Result<Facts> {
     dtypes.sort_unstable();
     dtypes.dedup();
     Ok(Facts {
-        name: model.folder.name(),
         family: architecture.family.to_string(),
         sizes: Sizes {
             layers: architecture.layers.len(),
@@ -199,7 +196,6 @@ impl Figures for Facts {
 impl Report for Facts {
     fn blocks(&self) -> Vec<Block> {
         let mut rows = vec![
-            vec![Cell::text("model"), Cell::text(&self.name)],
             vec![Cell::text("family"), Cell::text(&self.family)],
             vec![Cell::text("parameters"), Cell::count(self.parameters())],
         ];

@@ -40,7 +40,11 @@ impl Schedule {
     pub fn rate(&self, step: u64) -> f64 {
         match *self {
             Self::Restart { ref first, at, ref then } => {
-                if step < at { first.rate(step) } else { then.rate(step - at) }
+                if step < at {
+                    first.rate(step)
+                } else {
+                    then.rate(step - at)
+                }
             }
             Self::Constant { rate, warm_up } => rate * rise(step, warm_up),
             Self::Cosine { rate, warm_up, updates, floor } => {

@@ -196,7 +196,7 @@ fn line_numbers_become_lines_of_the_file_beside() {
 
 #[test]
 fn the_built_in_tasks_are_whole_and_come_back_from_their_json() {
-    assert_eq!(builtin_names().count(), 6);
+    assert_eq!(builtin_names().count(), 7);
     for name in builtin_names() {
         let task = builtin(name).unwrap();
         assert_eq!(task.name, name);

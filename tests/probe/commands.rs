@@ -14,7 +14,7 @@ fn a_run_writes_its_report_and_says_what_it_found() {
     {
         assert!(out.contains(words), "`{words}` is not in:\n{out}");
     }
-    assert_eq!(names(&desk.path("r")), ["manifest.json", "report.json"]);
+    assert_eq!(names(&desk.path("r")), ["manifest.json", "report.html", "report.json"]);
     is_clean(&desk);
     let report = json(&desk.path("r/report.json"));
     assert_eq!((&report["version"], &report["outcome"], &report["seed"]), (&json!(1), &json!("passed"), &json!(3)));
@@ -64,7 +64,7 @@ fn an_impossible_expectation_fails_with_figure_and_miss() {
 fn audit_takes_a_model_a_script_or_nothing() {
     let desk = desk();
     let out = ends(&desk, &["audit"], 0);
-    assert!(out.contains("the embedded model") && out.contains("doctor"), "{out}");
+    assert!(out.contains("the model organism") && out.contains("doctor"), "{out}");
     let report = json(&desk.path("optrode-report/report.json"));
     assert_eq!(report["model"]["reference"], Value::Null);
     assert!(step(&report, "doctor")["figures"]["passed"].as_f64().unwrap() > 10.0);

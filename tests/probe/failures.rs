@@ -59,7 +59,7 @@ fn a_run_that_is_killed_while_it_writes_leaves_the_old_report_or_none() {
     let before = [desk.path("r/report.json"), desk.path("r/manifest.json")].map(|p| std::fs::read(p).unwrap());
     let killed = limited(&desk, "", 2, args);
     assert!(killed.status.signal().is_some(), "{killed:?}");
-    assert_eq!(names(&desk.path("r")), ["manifest.json", "report.json"]);
+    assert_eq!(names(&desk.path("r")), ["manifest.json", "report.html", "report.json"]);
     let after = [desk.path("r/report.json"), desk.path("r/manifest.json")].map(|p| std::fs::read(p).unwrap());
     assert!(before == after);
 }
@@ -74,7 +74,7 @@ fn a_disk_that_refuses_the_report_is_an_error_and_the_numbers_are_shown() {
     let full = limited(&desk, "trap '' XFSZ;", 2, "run gate.toml --model m --out r");
     assert_eq!(full.status.code(), Some(2));
     let err = String::from_utf8(full.stderr).unwrap();
-    assert!(err.starts_with("error: ") && err.contains("report.json") && err.contains("too large"), "{err}");
+    assert!(err.starts_with("error: ") && err.contains("report.html") && err.contains("too large"), "{err}");
     let out = String::from_utf8(full.stdout).unwrap();
     assert!(out.contains("2 passed, 0 failed") && !out.contains("Report:"), "{out}");
     assert!(std::fs::read(desk.path("r/report.json")).unwrap() == before);
