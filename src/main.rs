@@ -13,6 +13,11 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(refusal) => return optrode::cli::refuse(&refusal),
     };
+    // A trainer keeps every processor busy; Candle's own threads would only spin beside it.
+    if cli.trains() && std::env::var_os("CANDLE_NUM_THREADS").is_none() {
+        // SAFETY: the program has no other thread yet.
+        unsafe { std::env::set_var("CANDLE_NUM_THREADS", "1") };
+    }
     match optrode::cli::run(cli) {
         Ok(code) => code,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,

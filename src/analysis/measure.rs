@@ -39,23 +39,11 @@ impl Estimate {
     /// replacement; units without weight take no part.
     pub fn ratio(units: &[(f64, f64)], seed: u64) -> Self {
         let units: Vec<(f64, f64)> = units.iter().copied().filter(|u| u.1 > 0.0).collect();
-        let over = |indices: &mut dyn Iterator<Item = usize>| {
-            let (a, b) = indices.fold((0.0, 0.0), |(a, b), i| (a + units[i].0, b + units[i].1));
-            a / b
-        };
-        let n = units.len();
-        let value = over(&mut (0..n));
-        if n < 2 {
+        let value = ratio(&units, 0..units.len());
+        if units.len() < 2 {
             return Self::exact(value);
         }
-        let draw = |draw: u64| {
-            let index = |i: u64| (random::uniform(random::key(seed, &[draw, i])) * n as f64) as usize;
-            over(&mut (0..n as u64).map(index))
-        };
-        let mut drawn: Vec<f64> = (0..DRAWS).map(draw).collect();
-        drawn.sort_by(f64::total_cmp);
-        let at = |share: f64| drawn[(share * (drawn.len() - 1) as f64).round() as usize];
-        Self { value, interval: Some((at(0.025), at(0.975))) }
+        Self { value, interval: Some(middle(&redrawn(&units, DRAWS, seed))) }
     }
 
     /// The mean of one number per unit; interval as in [`Estimate::ratio`].
@@ -93,6 +81,30 @@ impl Estimate {
             }
         }
     }
+}
+
+/// Sum of the firsts over sum of the seconds of the units at these indices.
+pub(super) fn ratio(units: &[(f64, f64)], indices: impl Iterator<Item = usize>) -> f64 {
+    let (a, b) = indices.fold((0.0, 0.0), |(a, b), i| (a + units[i].0, b + units[i].1));
+    a / b
+}
+
+/// The bootstrap: the ratio over units drawn anew, with replacement, ascending. Draws without weight are left out.
+pub(super) fn redrawn(units: &[(f64, f64)], draws: u64, seed: u64) -> Vec<f64> {
+    let n = units.len() as u64;
+    let draw = |draw: u64| {
+        let index = |i: u64| (random::uniform(random::key(seed, &[draw, i])) * n as f64) as usize;
+        ratio(units, (0..n).map(index))
+    };
+    let mut drawn: Vec<f64> = (0..draws).map(draw).filter(|x| !x.is_nan()).collect();
+    drawn.sort_by(f64::total_cmp);
+    drawn
+}
+
+/// The quantiles 0.025 and 0.975 of ascending values.
+pub(super) fn middle(ascending: &[f64]) -> (f64, f64) {
+    let at = |share: f64| ascending[(share * (ascending.len() - 1) as f64).round() as usize];
+    (at(0.025), at(0.975))
 }
 
 /// A number with so many digits; what rounds to zero has no sign.

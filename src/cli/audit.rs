@@ -19,8 +19,8 @@ use crate::{Error, Result};
   optrode audit ./stories260K --out stories-report
   optrode audit ./stories260K --json --out stories-report
 
-Writes report.json and manifest.json, all or none; `optrode replay` repeats the audit from the manifest. Exits with 1
-if an expectation fails, with 2 if a step could not be carried out.")]
+Writes report.html (one file, opens offline), report.json and manifest.json, all or none; `optrode replay` repeats the
+audit from the manifest. Exits with 1 if an expectation fails, with 2 if a step could not be carried out.")]
 pub struct Args {
     /// A model folder, or a Hub id such as `HuggingFaceTB/SmolLM2-135M[@revision]`; the embedded model unless given.
     model: Option<String>,
@@ -114,7 +114,7 @@ fn print_summary(report: &AuditReport, place: Option<&Path>) -> io::Result<()> {
     let mut blocks = vec![Block::heading(&report.title)];
     blocks.extend(report.summary());
     if let Some(place) = place {
-        blocks.push(Block::text(format!("Report: {}", place.display())));
+        blocks.push(Block::text(format!("Report: {}", place.join("report.html").display())));
     }
     write!(io::stdout().lock(), "{}", terminal::render(&blocks, &terminal::Style::stdout()))
 }

@@ -49,6 +49,13 @@ enum Command {
     Hub(hub::Args),
 }
 
+impl Cli {
+    /// Whether it trains, with a thread per processor of its own.
+    pub fn trains(&self) -> bool {
+        matches!(self.command, Command::Train(_))
+    }
+}
+
 /// Text as one line: what others wrote into it (names, texts, system messages) may hold line breaks and worse.
 pub fn one_line(text: &str) -> String {
     let words: Vec<&str> = text.split(|c: char| c.is_control()).map(str::trim).collect();

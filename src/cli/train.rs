@@ -1,16 +1,20 @@
 //! `optrode train`: train the organism by its recipe.
 
 use std::collections::BTreeMap;
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use candle_core::{DType, Tensor};
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::common::print_json;
 use crate::data::organism::Books;
 use crate::models::Decoder;
+use crate::report::{Better, Block, Cell, Column, Table, terminal};
 use crate::train::Point;
-use crate::train::organism::{self, Exam, Recipe, exam, export};
+use crate::train::organism::exam::{self, Baseline};
+use crate::train::organism::{self, Exam, Recipe, export};
 
 /// Arguments of `optrode train`.
 #[derive(Debug, clap::Args)]
@@ -28,10 +32,11 @@ enum What {
 /// Arguments of `optrode train organism`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
-  optrode train organism --data ../shared/data --seed 0 --out organism
-  optrode train organism --data ../shared/data --recipe small.toml --out small
+  optrode train organism --data ./data --recipe small.toml --out small
+  optrode train organism --data ./data --recipe small.toml --out small --json
 
-It can be interrupted: the same command goes on from the checkpoint, and gives the same weights to the last bit.")]
+The embedded organism, in about two hours: optrode train organism --data DATA --seed 0. It can be interrupted: the same
+command goes on from the checkpoint, and gives the same weights to the last bit.")]
 pub struct OrganismArgs {
     /// The folder that holds `parallel-books`.
     #[arg(long)]
@@ -48,6 +53,9 @@ pub struct OrganismArgs {
     /// Updates between two exams on held-out items.
     #[arg(long, default_value_t = 250, value_parser = clap::value_parser!(u64).range(1..))]
     exam_every: u64,
+    /// Print the scores as JSON.
+    #[arg(long)]
+    json: bool,
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
@@ -63,8 +71,46 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let baselines = exam::baselines(&trained.tokenizer, &books, exam::FULL)?;
     export::export(&args.out.join("model"), &trained, &recipe, args.seed, &books, &exam, &baselines)?;
     export::export_untrained(&args.out.join("untrained"), &trained.tokenizer, &recipe, args.seed)?;
-    eprintln!("the organism is in {}", args.out.join("model").display());
+    if args.json {
+        print_json(&export::scores(&recipe, args.seed, &exam, &baselines))?;
+    } else {
+        let mut blocks = scores(&exam, &baselines);
+        blocks.push(Block::text(format!("The organism is in {}", args.out.join("model").display())));
+        write!(io::stdout().lock(), "{}", terminal::render(&blocks, &terminal::Style::stdout()))?;
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+fn scores(exam: &Exam, baselines: &[Baseline]) -> Vec<Block> {
+    let number = |value: f64| Cell::Number { value, digits: 3 };
+    let more = |title: &str| Column::new(title).better(Better::More);
+    let less = |title: &str| Column::new(title).better(Better::Less);
+    let skills = exam.skills.iter().map(|s| {
+        let share = s.right as f64 / s.items.max(1) as f64;
+        vec![Cell::text(s.skill.as_str()), Cell::Integer(s.items as i64), number(share)]
+    });
+    let languages = exam.languages.iter().zip(baselines).map(|(own, ngram)| {
+        let numbers = [own.accuracy, ngram.accuracy, own.loss, ngram.loss].map(number);
+        std::iter::once(Cell::text(own.language.as_str())).chain(numbers).collect()
+    });
+    vec![
+        Block::heading("Held-out items"),
+        Block::Table(Table {
+            columns: vec![Column::new("skill"), Column::new("items"), more("exact match")],
+            rows: skills.collect(),
+        }),
+        Block::heading("Held-out text"),
+        Block::Table(Table {
+            columns: vec![
+                Column::new("language"),
+                more("accuracy"),
+                Column::new("of 4-grams"),
+                less("nats per token"),
+                Column::new("of 4-grams"),
+            ],
+            rows: languages.collect(),
+        }),
+    ]
 }
 
 /// The weights as the exported model has them: rounded to bf16.

@@ -13,6 +13,8 @@ use crate::{Error, Result};
 
 /// Bits of a token in a packed n-gram.
 const BITS: u32 = 16;
+/// The bits of an n-gram's last token.
+const LAST: u64 = (1 << BITS) - 1;
 /// The longest n-gram that fits.
 const LONGEST: usize = 4;
 
@@ -53,24 +55,44 @@ impl Ngram {
 
     /// The probability of every token `[vocabulary]` after `context`, of which the last tokens count.
     pub fn next(&self, context: &[u32]) -> Vec<f64> {
-        let mut p = vec![1.0 / self.vocabulary as f64; self.vocabulary];
-        for (k, grams) in self.orders.iter().enumerate() {
-            let Some(start) = context.len().checked_sub(k) else { break };
-            let first = pack(&context[start..]) << BITS;
-            let from = grams.partition_point(|(gram, _)| *gram < first);
-            let until = from + grams[from..].partition_point(|(gram, _)| *gram >> BITS == first >> BITS);
-            let followers = &grams[from..until];
-            let total: f64 = followers.iter().map(|(_, count)| f64::from(*count)).sum();
+        self.after(context, None)
+    }
+
+    /// The same as if `token`, which follows this context in the text that was counted, did not stand there: what the
+    /// rest of the text says of this place (deleted interpolation).
+    pub fn next_elsewhere(&self, context: &[u32], token: u32) -> Vec<f64> {
+        self.after(context, Some(token))
+    }
+
+    fn after(&self, context: &[u32], but: Option<u32>) -> Vec<f64> {
+        let mut p = vec![0.0; self.vocabulary];
+        let mut left = 1.0;
+        // From the longest context down, each order hands what it keeps back to the next.
+        for k in (0..self.orders.len().min(context.len() + 1)).rev() {
+            let followers = self.followers(k, &context[context.len() - k..]);
+            let count =
+                |(gram, count): &(u64, u32)| (gram & LAST, count - u32::from(but.map(u64::from) == Some(gram & LAST)));
+            let counts = followers.iter().map(count).filter(|(_, count)| *count > 0);
+            let (total, kinds) = counts.clone().fold((0.0, 0.0), |(t, k), (_, c)| (t + f64::from(c), k + 1.0));
             if total == 0.0 {
-                break;
+                continue;
             }
-            let kinds = followers.len() as f64;
-            p.iter_mut().for_each(|p| *p *= kinds / (total + kinds));
-            for (gram, count) in followers {
-                p[(gram & ((1 << BITS) - 1)) as usize] += f64::from(*count) / (total + kinds);
+            for (token, count) in counts {
+                p[token as usize] += left * f64::from(count) / (total + kinds);
             }
+            left *= kinds / (total + kinds);
         }
+        p.iter_mut().for_each(|p| *p += left / self.vocabulary as f64);
         p
+    }
+
+    /// The n-grams that begin with this context of `k` tokens.
+    fn followers(&self, k: usize, context: &[u32]) -> &[(u64, u32)] {
+        let grams = &self.orders[k];
+        let first = pack(context) << BITS;
+        let from = grams.partition_point(|(gram, _)| *gram < first);
+        let until = from + grams[from..].partition_point(|(gram, _)| *gram >> BITS == first >> BITS);
+        &grams[from..until]
     }
 }
 

@@ -8,7 +8,7 @@
 //! y = x / r w, r = rms:   dn = dy w,  dx = (dn - n mean(dn n)) / r,  dw = sum over rows of dy n,  n = x / r
 //! y = silu(g) u:          dg = dy u q (1 + g (1 - q)),  du = dy g q,  q = sigmoid(g)
 //! y = rotation(x):        dx = rotation back(dy)
-//! l = sum of -log softmax(s)[token]:   ds = softmax(s) - onehot(token)
+//! l = - sum of aim log softmax(s):     ds = softmax(s) - aim,  where the aim may be one token
 //! ```
 //!
 //! Other element types and devices take the composed operations, and tests hold both to the same gradients.
@@ -148,23 +148,34 @@ pub(super) fn linear(
 
 /// The summed cross-entropy (nats) of logits `[n, V]` with the right `tokens` `[n]`: a scalar; for f32 on a CPU.
 pub(super) fn cross_entropy(logits: &Tensor, tokens: &[u32]) -> Result<Tensor> {
+    let v = logits.dims2()?.1;
+    let rights = |row: usize, x: &[f32]| x[tokens[row] as usize];
+    entropy(logits, rights, |p| p.chunks_exact_mut(v).zip(tokens).for_each(|(row, token)| row[*token as usize] -= 1.0))
+}
+
+/// The same with the distributions `[n, V]` that are aimed at.
+pub(super) fn soft_cross_entropy(logits: &Tensor, aims: &Tensor) -> Result<Tensor> {
+    let v = logits.dims2()?.1;
+    let aims = aims.contiguous()?;
+    let view = View::new(&aims);
+    let aims = view.f32()?;
+    let rights = |row: usize, x: &[f32]| kernel::dot(x, &aims[row * v..(row + 1) * v]);
+    entropy(logits, rights, |p| p.iter_mut().zip(aims).for_each(|(p, aim)| *p -= aim))
+}
+
+/// Sum over rows of log(sum(exp(x))) - right(row, x); `subtract` takes what is aimed at from softmax(x), which is the
+/// slope.
+fn entropy(logits: &Tensor, right: impl Fn(usize, &[f32]) -> f32, subtract: impl FnOnce(&mut [f32])) -> Result<Tensor> {
     let (n, v) = logits.dims2()?;
     let x = logits.contiguous()?;
     let view = View::new(&x);
     let mut p = view.f32()?[..n * v].to_vec();
     let mut loss = 0f64;
-    let rights: Vec<f32> = tokens.iter().zip(p.chunks_exact(v)).map(|(t, row)| row[*t as usize]).collect();
-    let mut logs = vec![0f32; n];
-    for (row, log) in p.chunks_exact_mut(v).zip(&mut logs) {
-        *log = log_sum_exp(row);
-    }
-    for (log, right) in logs.iter().zip(&rights) {
-        loss += f64::from(log - right);
+    for (row, x) in p.chunks_exact(v).enumerate() {
+        loss += f64::from(log_sum_exp(x) - right(row, x));
     }
     kernel::fill_rows(&mut p, v, 16 * v, |_, row| kernel::softmax(row));
-    for (row, token) in p.chunks_exact_mut(v).zip(tokens) {
-        row[*token as usize] -= 1.0;
-    }
+    subtract(&mut p);
     let slope = Tensor::from_vec(p, (n, v), &Device::Cpu)?;
     let backward = move |_: &Tensor, grad: &Tensor| slope.broadcast_mul(&grad.reshape((1, 1))?);
     let value = Tensor::new(loss as f32, &Device::Cpu)?;

@@ -36,7 +36,7 @@ pub use alibi::{Alibi, AlibiRounding};
 pub use attention::{mix, scores};
 pub use embedding::Embedding;
 pub use linear::{Layout, Linear};
-pub use loss::cross_entropy;
+pub use loss::{cross_entropy, soft_cross_entropy};
 pub use mask::{AttentionMask, CausalMask};
 pub use norm::{Norm, NormKind, NormOut, Want};
 pub use rope::{Rope, RopeTables};

@@ -2,7 +2,7 @@
 
 use candle_core::Tensor;
 
-use crate::nn::cross_entropy;
+use crate::nn::{cross_entropy, soft_cross_entropy};
 use crate::{Error, Result};
 
 /// Which next tokens are to be predicted from where.
@@ -34,10 +34,23 @@ impl Targets {
 /// # Errors
 /// [`Error::Invalid`] without a target.
 pub fn next_token_loss(logits: &Tensor, targets: &Targets, scale: f64) -> Result<Tensor> {
+    Ok((cross_entropy(&chosen(logits, targets)?, &targets.tokens)? * scale)?)
+}
+
+/// The same with the distributions `aims` `[targets, vocab]` in place of the targets' tokens: distillation (Hinton et
+/// al. 2015) from whatever made them.
+///
+/// # Errors
+/// [`Error::Invalid`] without a target, or for aims of another shape.
+pub fn distillation_loss(logits: &Tensor, targets: &Targets, aims: &Tensor, scale: f64) -> Result<Tensor> {
+    Ok((soft_cross_entropy(&chosen(logits, targets)?, aims)? * scale)?)
+}
+
+/// The rows of the logits that predict: `[targets, vocab]`.
+fn chosen(logits: &Tensor, targets: &Targets) -> Result<Tensor> {
     if targets.places.is_empty() {
         return Err(Error::invalid("a lesson has no token to predict", "give a row of at least two tokens"));
     }
     let places = Tensor::from_slice(&targets.places, targets.places.len(), logits.device())?;
-    let chosen = logits.flatten_to(1)?.index_select(&places, 0)?; // [n, vocab]
-    Ok((cross_entropy(&chosen, &targets.tokens)? * scale)?)
+    Ok(logits.flatten_to(1)?.index_select(&places, 0)?)
 }

@@ -13,6 +13,6 @@ pub mod schedule;
 pub mod trainer;
 
 pub use adamw::{AdamW, AdamWOptions, Group};
-pub use loss::{Targets, next_token_loss};
+pub use loss::{Targets, distillation_loss, next_token_loss};
 pub use schedule::Schedule;
 pub use trainer::{Course, Lesson, Observer, Point, Trainer, TrainerOptions, variables};

@@ -54,6 +54,39 @@ fn a_bare_call_shows_the_help_and_fails() {
     assert!(ran.err.contains("Usage: optrode"), "{}", ran.err);
 }
 
+/// The organism's recipe for a network of one small layer, over in three updates.
+fn small_recipe() -> String {
+    let own = include_str!("../../src/train/organism/recipe.toml");
+    let (head, _) = own.split_once("[[phase]]").unwrap();
+    let replaced = |head: String, key: &str, value: &str| {
+        let line = head.lines().find(|l| l.starts_with(&format!("{key} = "))).unwrap().to_string();
+        head.replace(&line, &format!("{key} = {value}"))
+    };
+    let sizes = [
+        ("vocabulary", "300"),
+        ("hidden_size", "16"),
+        ("intermediate_size", "16"),
+        ("num_hidden_layers", "2"),
+        ("num_attention_heads", "2"),
+        ("num_key_value_heads", "2"),
+    ];
+    let head = sizes.iter().fold(head.to_string(), |head, (key, value)| replaced(head, key, value));
+    let phase = "[[phase]]\nname = \"all\"\nupdates = 3\ntext = 1\nrepeats = 1\nskills = 2\nwidth = 64\npool = 48\n\
+        period = 12\nweights = [1, 1, 1, 1, 1, 1, 1]\nemphasis = [1.0, 1.0, 1.0]\n";
+    head + phase
+}
+
+fn small_books(root: &Path) {
+    for book in ["alice", "gatsby", "moby-dick"] {
+        std::fs::create_dir_all(root.join(book)).unwrap();
+        for language in optrode::data::organism::LANGUAGES {
+            let lines: String =
+                (0..40).map(|i| format!("{book} {language} {i}: the white rabbit ran past.\n")).collect();
+            std::fs::write(root.join(book).join(format!("{language}.txt")), lines).unwrap();
+        }
+    }
+}
+
 #[test]
 fn every_example_of_every_help_runs() {
     let Some(model) = shared("models/stories260K") else {
@@ -66,6 +99,8 @@ fn every_example_of_every_help_runs() {
     write("zero-head.json", edit.to_string());
     write("ids.json", "[[1, 403, 407], [1, 261, 378]]".to_string());
     write("gate.toml", GATE.to_string());
+    write("small.toml", small_recipe());
+    small_books(&here.path().join("data/parallel-books"));
     write("prompts.jsonl", "{\"question\": \"Once upon a time\"}\n".to_string());
     std::os::unix::fs::symlink(&model, here.path().join("stories260K")).unwrap();
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");

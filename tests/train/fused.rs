@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use candle_core::{DType, Tensor, Var};
 use optrode::hook::{Pass, Registry, Values};
 use optrode::models::{Decoder, Gradients, Input, Side, gradients};
-use optrode::nn::cross_entropy;
+use optrode::nn::{cross_entropy, soft_cross_entropy};
 use optrode::train::{Targets, next_token_loss};
 
 use crate::common::{batch, bits, config, floats, folders, normal, text, weights};
@@ -92,4 +92,35 @@ fn cross_entropy_is_minus_the_log_of_the_softmax() {
     assert!((composed.to_scalar::<f64>().unwrap() - by_hand).abs() < 1e-9 * by_hand);
     assert!(cross_entropy(&logits, &[11, 0, 0, 0, 0]).is_err(), "a token beyond the vocabulary");
     assert!(cross_entropy(&logits, &[1]).is_err(), "too few targets");
+}
+
+#[test]
+fn soft_cross_entropy_is_the_cross_entropy_averaged_over_the_aims() {
+    let logits = (normal(3, &[4, 7]) * 3.0).unwrap();
+    let onehot = |tokens: [usize; 4]| {
+        let mut values = vec![0f32; 28];
+        tokens.iter().enumerate().for_each(|(row, t)| values[row * 7 + t] = 1.0);
+        Tensor::from_vec(values, (4, 7), &candle_core::Device::Cpu).unwrap()
+    };
+    let (a, b) = ([0usize, 6, 2, 2], [1usize, 6, 0, 5]);
+    let aims = ((onehot(a) * 0.25).unwrap() + (onehot(b) * 0.75).unwrap()).unwrap();
+    let logits64 = Var::from_tensor(&logits.to_dtype(DType::F64).unwrap()).unwrap();
+    let logits32 = Var::from_tensor(&logits).unwrap();
+    let tokens = |t: [usize; 4]| t.map(|t| t as u32);
+    let hard = |t| cross_entropy(logits64.as_tensor(), &tokens(t)).unwrap();
+    let averaged = ((hard(a) * 0.25).unwrap() + (hard(b) * 0.75).unwrap()).unwrap();
+    let composed = soft_cross_entropy(logits64.as_tensor(), &aims.to_dtype(DType::F64).unwrap()).unwrap();
+    let fused = soft_cross_entropy(logits32.as_tensor(), &aims).unwrap();
+    let slope = |loss: &Tensor, of: &Var| -> Vec<f64> {
+        let slope = loss.backward().unwrap().get(of.as_tensor()).unwrap().to_dtype(DType::F64).unwrap();
+        slope.flatten_all().unwrap().to_vec1().unwrap()
+    };
+    let expected = (averaged.to_scalar::<f64>().unwrap(), slope(&averaged, &logits64));
+    let fused = (f64::from(fused.to_scalar::<f32>().unwrap()), slope(&fused, &logits32));
+    let composed = (composed.to_scalar::<f64>().unwrap(), slope(&composed, &logits64));
+    for ((loss, slope), tolerance) in [(composed, 1e-12), (fused, 1e-5)] {
+        assert!((loss - expected.0).abs() < tolerance * expected.0, "{loss} instead of {}", expected.0);
+        assert!(slope.iter().zip(&expected.1).all(|(a, b)| (a - b).abs() < tolerance));
+    }
+    assert!(soft_cross_entropy(&logits, &normal(1, &[4, 6])).is_err(), "another vocabulary");
 }

@@ -1,5 +1,6 @@
 //! Training: the optimiser, the loop, checkpoints, fused gradients, and the organism's recipe and data.
 
+mod embedded;
 mod fused;
 mod optimiser;
 mod organism;

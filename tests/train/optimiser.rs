@@ -60,4 +60,10 @@ fn schedules_rise_and_fall_as_they_say() {
     assert!((cosine.rate(110) - 0.2).abs() < 1e-12);
     assert_eq!(cosine.rate(110), cosine.rate(1000));
     assert!((10..110).all(|step| cosine.rate(step + 1) < cosine.rate(step)));
+    let again = Schedule::Restart { first: Box::new(constant.clone()), at: 30, then: Box::new(cosine.clone()) };
+    assert!((0..30).all(|step| again.rate(step) == constant.rate(step)));
+    assert!(
+        (0..200).all(|step| again.rate(30 + step) == cosine.rate(step)),
+        "the second one counts from its beginning"
+    );
 }

@@ -1,6 +1,6 @@
 //! Means with standard errors and intervals.
 
-use crate::hook::random;
+use crate::analysis::measure::{middle, ratio, redrawn};
 
 /// The normal quantile of a 95 % interval.
 const Z: f64 = 1.959_963_984_540_054;
@@ -41,31 +41,17 @@ pub(super) fn mean(values: &[f64], draws: usize, seed: u64) -> Estimate {
     Estimate { value, stderr, interval }
 }
 
-/// `f(sum of the firsts / sum of the seconds)`, with items drawn anew, with replacement, for error and interval.
+/// `f(sum of the firsts / sum of the seconds)` for a rising `f`, with items drawn anew, with replacement, for error and
+/// interval.
 pub(super) fn bootstrap(pairs: &[(f64, f64)], f: impl Fn(f64) -> f64, draws: usize, seed: u64) -> Estimate {
-    let n = pairs.len();
-    let ratio = |indices: &mut dyn Iterator<Item = usize>| {
-        let (a, b) = indices.fold((0.0, 0.0), |(a, b), i| (a + pairs[i].0, b + pairs[i].1));
-        f(a / b)
-    };
-    let value = ratio(&mut (0..n));
-    if n < 2 || draws < 2 {
-        return Estimate { value, stderr: f64::NAN, interval: None };
-    }
-    let mut drawn: Vec<f64> = (0..draws as u64)
-        .map(|draw| {
-            let index = |i| (random::uniform(random::key(seed, &[draw, i])) * n as f64) as usize;
-            ratio(&mut (0..n as u64).map(index))
-        })
-        .filter(|x| !x.is_nan())
-        .collect();
+    let value = f(ratio(pairs, 0..pairs.len()));
+    let drawn = if pairs.len() < 2 { Vec::new() } else { redrawn(pairs, draws as u64, seed) };
     if drawn.len() < 2 {
         return Estimate { value, stderr: f64::NAN, interval: None };
     }
-    drawn.sort_by(f64::total_cmp);
+    let drawn: Vec<f64> = drawn.into_iter().map(f).collect();
     let centre = drawn.iter().sum::<f64>() / drawn.len() as f64;
     let spread = drawn.iter().map(|x| (x - centre).powi(2)).sum::<f64>();
-    let at = |share: f64| drawn[(share * (drawn.len() - 1) as f64).round() as usize];
     let stderr = (spread / (drawn.len() - 1) as f64).sqrt();
-    Estimate { value, stderr, interval: Some((at(0.025), at(0.975))) }
+    Estimate { value, stderr, interval: Some(middle(&drawn)) }
 }

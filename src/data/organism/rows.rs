@@ -50,6 +50,8 @@ pub enum Kind {
 pub struct Row {
     /// What it is made of.
     pub kind: Kind,
+    /// The language of a stretch of a book, as an index into the books' languages.
+    pub language: Option<usize>,
     /// Token ids.
     pub ids: Vec<u32>,
     /// Whether each is worth predicting.
@@ -120,7 +122,8 @@ impl Packer {
 
     /// Any stretch of any book.
     fn text_row(&self, mixture: &Mixture, from: &mut Stream) -> Row {
-        let books = &self.texts[from.below(self.texts.len())];
+        let language = from.below(self.texts.len());
+        let books = &self.texts[language];
         let total: usize = books.iter().map(Vec::len).sum();
         let mut at = from.below(total);
         let mut ids = vec![self.bos];
@@ -133,7 +136,7 @@ impl Packer {
             at -= book.len();
         }
         let wanted = (0..ids.len()).map(|i| i > 0).collect();
-        Row { kind: Kind::Text, ids, wanted }.cut(mixture.width, self.eos)
+        Row { kind: Kind::Text, language: Some(language), ids, wanted }.cut(mixture.width, self.eos)
     }
 
     /// Items one after the other, each between `<s>` and `</s>`; answers and ends are marked.

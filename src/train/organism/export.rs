@@ -44,9 +44,13 @@ pub fn export(
         let parts: Vec<String> = books.iter().map(|book| part(&book.held_out)).collect();
         write_text(&folder.join("texts").join(format!("{language}.txt")), &parts.concat())?;
     }
-    let scores = json!({"exam": exam, "baselines": baselines, "seed": seed, "updates": recipe.updates()});
-    write_json(&folder.join("exam.json"), &scores)?;
+    write_json(&folder.join("exam.json"), &scores(recipe, seed, exam, baselines))?;
     write_text(&folder.join("README.md"), &card::card(recipe, seed, exam, baselines))
+}
+
+/// The content of `exam.json`.
+pub fn scores(recipe: &Recipe, seed: u64, exam: &Exam, baselines: &[Baseline]) -> Value {
+    json!({"exam": exam, "baselines": baselines, "seed": seed, "updates": recipe.updates()})
 }
 
 /// Writes the untrained control: a network of half the organism's size with fresh weights and the same tokenizer.

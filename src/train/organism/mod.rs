@@ -7,6 +7,7 @@
 mod card;
 pub mod exam;
 pub mod export;
+mod lessons;
 mod recipe;
 
 use std::collections::BTreeMap;
@@ -18,13 +19,14 @@ use serde_json::{Map, Value};
 pub use exam::{Exam, LanguageScore, SkillScore};
 pub use recipe::{Phase, Recipe};
 
+use lessons::Lessons;
+
 use super::checkpoint;
-use super::{AdamW, Course, Group, Lesson, Observer, Point, Targets, Trainer, TrainerOptions, next_token_loss};
-use crate::data::organism::rows::{Kind, Row};
-use crate::data::organism::{Books, Packer, vocabulary};
+use super::{AdamW, Group, Observer, Point, Trainer, TrainerOptions};
+use crate::data::organism::{Books, vocabulary};
+use crate::hook::Registry;
 use crate::hook::random::{key, name, normal};
-use crate::hook::{Pass, Registry, Run};
-use crate::models::{Decoder, Input, Side, Tokens};
+use crate::models::Decoder;
 use crate::{Error, Result};
 
 /// Standard deviation of fresh weights; matrices that write to the stream have it over sqrt(2 layers) (GPT-2).
@@ -81,7 +83,7 @@ pub fn train(
         true => checkpoint::load(checkpoint, &mut trainer, &variables, &identity)?,
         false => Vec::new(),
     };
-    let lessons = Lessons { packer: Packer::new(tokenizer.clone(), books)?, recipe, seed };
+    let lessons = Lessons::new(recipe, seed, &tokenizer, books)?;
     let updates = recipe.updates();
     let mut watch = Watch {
         variables: &variables,
@@ -117,7 +119,7 @@ impl Observer for Watch<'_> {
         self.curve.push(point.clone());
         self.progress.updated(point, self.updates);
         let made = trainer.step();
-        if made % SAVE_EVERY == 0 || made == self.updates {
+        if made.is_multiple_of(SAVE_EVERY) || made == self.updates {
             checkpoint::save(self.checkpoint, trainer, self.variables, self.identity, &self.curve)?;
         }
         if made % self.progress.every() == 0 {
@@ -126,62 +128,6 @@ impl Observer for Watch<'_> {
             self.progress.examined(made, &exam);
         }
         Ok(())
-    }
-}
-
-/// The lessons of the recipe's phases.
-struct Lessons<'a> {
-    packer: Packer,
-    recipe: &'a Recipe,
-    seed: u64,
-}
-
-impl Course for Lessons<'_> {
-    fn lessons(&self, step: u64) -> Result<Vec<Lesson>> {
-        let phase = self.recipe.phase(step);
-        let rows = self.packer.rows(&phase.mixture(), self.seed, step)?;
-        let kinds =
-            [(Kind::Text, phase.emphasis[0]), (Kind::Skills, phase.emphasis[1]), (Kind::Repeats, phase.emphasis[2])];
-        let marked = |kind: Kind| -> usize {
-            rows.iter().filter(|r| r.kind == kind).map(|r| r.wanted.iter().skip(1).filter(|w| **w).count()).sum()
-        };
-        // The loss is a mean of the kinds' means, weighted by the phase's emphasis.
-        let present = kinds.into_iter().filter(|(kind, _)| marked(*kind) > 0);
-        let present: Vec<(Kind, f64)> =
-            present.map(|(kind, emphasis)| (kind, emphasis / marked(kind) as f64)).collect();
-        let whole: f64 = present.iter().map(|(kind, scale)| scale * marked(*kind) as f64).sum();
-        let mut lessons = Vec::with_capacity(self.recipe.lessons);
-        for rows in rows.chunks(rows.len().div_ceil(self.recipe.lessons)) {
-            let ids: Vec<Vec<u32>> = rows.iter().map(|r| r.ids.clone()).collect();
-            let mut share = 0.0;
-            let mut parts: Vec<(Targets, f64)> = Vec::new();
-            for (kind, scale) in &present {
-                let wanted = |row: &Row| -> Vec<bool> { row.wanted.iter().map(|w| *w && row.kind == *kind).collect() };
-                let targets = Targets::of_rows(&ids, &rows.iter().map(wanted).collect::<Vec<_>>());
-                share += targets.tokens.len() as f64 * scale / whole;
-                if !targets.tokens.is_empty() {
-                    parts.push((targets, scale / whole));
-                }
-            }
-            let Some((first, others)) = parts.split_first().map(|(first, others)| (first.clone(), others.to_vec()))
-            else {
-                continue;
-            };
-            lessons.push(Lesson {
-                kind: "loss".into(),
-                run: Run { passes: vec![Pass { name: "learn".into(), ..Pass::default() }] },
-                inputs: vec![Input::Tokens(Tokens::from_rows(&ids, Side::Right, 0)?)],
-                stored: BTreeMap::new(),
-                loss: Box::new(move |outputs| {
-                    let start = next_token_loss(&outputs[0], &first.0, first.1)?;
-                    others.iter().try_fold(start, |sum, (targets, scale)| {
-                        Ok((sum + next_token_loss(&outputs[0], targets, *scale)?)?)
-                    })
-                }),
-                share,
-            });
-        }
-        Ok(lessons)
     }
 }
 

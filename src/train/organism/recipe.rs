@@ -70,8 +70,15 @@ pub struct Phase {
     pub period: usize,
     /// Relative frequency of each skill, in the order of [`Skill::ALL`].
     pub weights: [u32; Skill::ALL.len()],
+    /// How much of a text's targets is what 4-grams of the rest of the training text say; the right token has the rest.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub teacher: f64,
     /// Weights of the mean losses of text, skills and repeats in the loss of an update.
     pub emphasis: [f64; 3],
+}
+
+fn is_zero(x: &f64) -> bool {
+    *x == 0.0
 }
 
 impl Phase {
@@ -123,6 +130,7 @@ impl Recipe {
             r if r.phases.iter().any(|p| p.width < 16) => wrong("rows need at least 16 tokens"),
             r if r.phases.iter().any(|p| p.pool < 4 || p.period < 4) => wrong("`pool` and `period` are 4 at least"),
             r if r.phases.iter().any(|p| p.weights.iter().sum::<u32>() == 0) => wrong("all `weights` of a phase are 0"),
+            r if r.phases.iter().any(|p| !(0.0..=1.0).contains(&p.teacher)) => wrong("`teacher` is from 0 to 1"),
             r if r.phases.iter().any(|p| p.emphasis.iter().any(|e| !e.is_finite() || *e <= 0.0)) => {
                 wrong("`emphasis` needs three numbers above 0")
             }
