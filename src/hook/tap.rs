@@ -73,6 +73,12 @@ impl<'p> Tap<'p> {
         self.plan.as_ref().is_some_and(|p| p.opens(site))
     }
 
+    /// True when a gradient may have to flow into or out of the site beside its usual way: it may change, needs a
+    /// gradient, or is handed to a later pass.
+    pub fn follows(&self, site: SiteId) -> bool {
+        self.plan.as_ref().is_some_and(|p| p.opens(site) || p.captures(site))
+    }
+
     /// Passes a tensor through its site.
     #[inline]
     pub fn at(&mut self, site: SiteId, x: Tensor) -> Result<Tensor> {

@@ -9,7 +9,7 @@ use crate::{Error, Result};
 use candle_core::{Device, Tensor};
 
 /// How many query heads share a key head.
-fn group(heads: usize, kv_heads: usize) -> Result<usize> {
+pub(super) fn group(heads: usize, kv_heads: usize) -> Result<usize> {
     match heads.checked_div(kv_heads) {
         Some(g) if g * kv_heads == heads && g > 0 => Ok(g),
         _ => Err(Error::invalid(

@@ -7,6 +7,7 @@
 
 use super::Form;
 use super::kernel::{self, View};
+use super::learn;
 use crate::{Error, Result};
 use candle_core::{D, DType, Tensor};
 
@@ -57,6 +58,13 @@ impl Linear {
                     "check the sizes in the configuration against the weights",
                 ));
             }
+        }
+        if learn::applies(form, x) && self.weight.dtype() == DType::F32 && x.rank() > 1 {
+            let y = learn::matrix(&x.contiguous()?, &self.weight, self.layout)?; // [.., out]
+            return match &self.bias {
+                Some(bias) => Ok(y.broadcast_add(&bias.to_dtype(y.dtype())?)?),
+                None => Ok(y),
+            };
         }
         let x = x.reshape(((), inputs))?; // [n, in]
         let y = if self.few_rows(&x, form)? {

@@ -19,6 +19,7 @@
 
 mod activation;
 mod alibi;
+mod attend;
 mod attention;
 mod embedding;
 mod kernel;
@@ -27,12 +28,14 @@ mod linear;
 mod loss;
 mod mask;
 mod norm;
+mod product;
 mod rope;
 mod rope_scaling;
 mod softmax;
 
 pub use activation::Activation;
 pub use alibi::{Alibi, AlibiRounding};
+pub use attend::{Attended, attend};
 pub use attention::{mix, scores};
 pub use embedding::Embedding;
 pub use linear::{Layout, Linear};

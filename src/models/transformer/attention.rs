@@ -11,7 +11,7 @@ use super::sites::{NormSites, find};
 use crate::Result;
 use crate::hook::{Form, SiteId, SiteTable, Tap};
 use crate::models::State;
-use crate::nn::{Layout, Linear, Norm, ScoreRule, Want, mix, pattern, scores, softmax};
+use crate::nn::{Layout, Linear, Norm, ScoreRule, Want, attend, mix, pattern, scores, softmax};
 
 #[derive(Clone, Debug)]
 struct Sites {
@@ -243,9 +243,18 @@ impl Attention {
     /// Scores, pattern and mixed values: `[b, t, h, d]`.
     fn attend(&self, q: &Tensor, k: &Tensor, v: &Tensor, call: &Call, tap: &mut Tap) -> Result<Tensor> {
         let form = tap.form();
-        let raw = scores(q, k, self.layer.scale, form)?; // [b, h, t, keys]
         let rule = ScoreRule { cap: self.facts.softcap, bias: call.alibi.as_ref(), mask: call.mask(self.layer.window) };
         let (see_scores, see_pattern) = (tap.wants(self.site.scores), tap.wants(self.site.pattern));
+        if !tap.follows(self.site.scores) && !tap.follows(self.site.pattern) {
+            let asked = (see_scores, see_pattern);
+            if let Some(whole) = attend((q, k, v), self.layer.scale, &rule, asked, form)? {
+                for (site, seen) in [(self.site.scores, whole.scores), (self.site.pattern, whole.pattern)] {
+                    seen.map(|seen| tap.at(site, seen)).transpose()?;
+                }
+                return Ok(whole.z);
+            }
+        }
+        let raw = scores(q, k, self.layer.scale, form)?; // [b, h, t, keys]
         let weights = if tap.opens(self.site.scores) {
             let scores = tap.at(self.site.scores, rule.apply(&raw, form)?)?;
             softmax(&scores, form)?
