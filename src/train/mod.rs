@@ -8,14 +8,11 @@
 pub mod adamw;
 pub mod checkpoint;
 pub mod loss;
-pub mod muon;
-pub mod optimiser;
 pub mod organism;
 pub mod schedule;
 pub mod trainer;
 
-pub use adamw::AdamWOptions;
+pub use adamw::{AdamW, AdamWOptions, Group};
 pub use loss::{Targets, distillation_loss, next_token_loss};
-pub use optimiser::{Group, Optimiser, Rule};
 pub use schedule::Schedule;
 pub use trainer::{Course, Lesson, Observer, Point, Trainer, TrainerOptions, variables};

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use candle_core::{Tensor, Var};
 use serde::{Deserialize, Serialize};
 
-use super::{Optimiser, Schedule};
+use super::{AdamW, Schedule};
 use crate::hook::{Registry, Run};
 use crate::models::{Input, Job, Network, job_gradients};
 use crate::{Error, Result};
@@ -78,7 +78,7 @@ pub struct Trainer<'a> {
     /// The network; its parameters are the variables that the optimiser holds.
     pub net: &'a (dyn Network + Sync),
     /// The optimiser.
-    pub optimiser: Optimiser,
+    pub optimiser: AdamW,
     /// How to train.
     pub options: TrainerOptions,
     registry: Registry,
@@ -95,7 +95,7 @@ impl<'a> Trainer<'a> {
     /// [`Error::Invalid`] if the system gives no threads.
     pub fn new(
         net: &'a (dyn Network + Sync),
-        optimiser: Optimiser,
+        optimiser: AdamW,
         options: TrainerOptions,
         registry: Registry,
     ) -> Result<Self> {

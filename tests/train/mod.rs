@@ -12,7 +12,7 @@ use candle_core::{DType, Tensor, Var};
 use optrode::hook::{Edit, Pass, Registry, Run};
 use optrode::models::{Decoder, Input};
 use optrode::train::{
-    AdamWOptions, Course, Group, Lesson, Optimiser, Schedule, Targets, Trainer, TrainerOptions, next_token_loss,
+    AdamW, AdamWOptions, Course, Group, Lesson, Schedule, Targets, Trainer, TrainerOptions, next_token_loss,
 };
 
 use crate::common::{batch, config, folders, text, weights};
@@ -56,7 +56,7 @@ impl Course for Texts {
 }
 
 fn trainer<'a>(net: &'a Decoder, variables: &BTreeMap<String, Var>) -> Trainer<'a> {
-    let optimiser = Optimiser::new(variables, &Group::usual(variables, 0.1), AdamWOptions::default()).unwrap();
+    let optimiser = AdamW::new(variables, &Group::usual(variables, 0.1), AdamWOptions::default()).unwrap();
     let schedule = Schedule::Cosine { rate: 1e-2, warm_up: 3, updates: 20, floor: 0.1 };
     let options = TrainerOptions { schedule, clip: Some(1.0) };
     Trainer::new(net, optimiser, options, Registry::elementary()).unwrap()

@@ -1,12 +1,11 @@
-//! AdamW against PyTorch's, Muon against its definition, and the schedules.
+//! AdamW against PyTorch's, and the schedules.
 
 use std::collections::BTreeMap;
 
-use candle_core::{DType, Device, Tensor, Var};
-use optrode::train::muon::orthogonal;
-use optrode::train::{AdamWOptions, Group, Optimiser, Rule, Schedule};
+use candle_core::{Device, Tensor, Var};
+use optrode::train::{AdamW, AdamWOptions, Group, Schedule};
 
-use crate::common::{floats, normal};
+use crate::common::floats;
 
 /// PyTorch 2: `AdamW([{w, weight_decay 0.1}, {b, weight_decay 0}], lr=0.01, betas=(0.9, 0.98), eps=1e-8)`, five steps.
 #[test]
@@ -19,7 +18,7 @@ fn adamw_is_pytorchs() {
         ("w".to_string(), var(&[0.5, -1.0, 2.0, 0.25], &[2, 2])),
     ]);
     let options = AdamWOptions { beta2: 0.98, ..AdamWOptions::default() };
-    let mut adamw = Optimiser::new(&parameters, &Group::usual(&parameters, 0.1), options).unwrap();
+    let mut adamw = AdamW::new(&parameters, &Group::usual(&parameters, 0.1), options).unwrap();
     for t in 0..5 {
         let t = t as f32;
         let gradients = BTreeMap::from([
@@ -44,10 +43,8 @@ fn a_group_that_names_no_parameter_or_one_twice_is_refused() {
         members: members.iter().map(|m| (*m).to_string()).collect(),
         weight_decay: 0.0,
         rate: 1.0,
-        rule: Rule::AdamW,
     };
-    let refusal =
-        |groups: &[Group]| Optimiser::new(&parameters, groups, AdamWOptions::default()).unwrap_err().to_string();
+    let refusal = |groups: &[Group]| AdamW::new(&parameters, groups, AdamWOptions::default()).unwrap_err().to_string();
     assert!(refusal(&[group(&["v"])]).contains("`v`"));
     assert!(refusal(&[group(&["w"]), group(&["w"])]).contains("two groups"));
 }
@@ -69,57 +66,4 @@ fn schedules_rise_and_fall_as_they_say() {
         (0..200).all(|step| again.rate(30 + step) == cosine.rate(step)),
         "the second one counts from its beginning"
     );
-}
-
-/// The singular values of a matrix, by the eigenvalues of its square.
-fn singular_values(x: &Tensor) -> Vec<f64> {
-    let (rows, columns) = x.dims2().unwrap();
-    let values = floats(x).into_iter().map(f64::from);
-    let matrix = nalgebra::DMatrix::from_row_iterator(rows, columns, values);
-    matrix.singular_values().iter().copied().collect()
-}
-
-#[test]
-fn muon_moves_singular_values_towards_one_and_keeps_singular_vectors() {
-    for shape in [[7usize, 7], [4, 9], [9, 4]] {
-        let x = normal(11, &shape);
-        let made = orthogonal(&x).unwrap();
-        assert_eq!(made.dims(), shape);
-        let values = singular_values(&made);
-        assert!(values.iter().all(|s| (0.6..1.3).contains(s)), "{shape:?}: {values:?}");
-        // The same singular vectors: x^T made is symmetric.
-        let product = x.t().unwrap().matmul(&made).unwrap();
-        let skew = (&product - product.t().unwrap()).unwrap();
-        assert!(floats(&skew).iter().all(|v| v.abs() < 2e-4), "{shape:?}: {skew}");
-    }
-    assert_eq!(floats(&orthogonal(&Tensor::zeros((2, 3), DType::F32, &Device::Cpu).unwrap()).unwrap()), [0.0; 6]);
-}
-
-/// By hand: M := 0.95 M + G, the change 0.2 sqrt(max(A, B)) orthogonal(G + 0.95 M), decay apart.
-#[test]
-fn muon_steps_along_the_orthogonal_momentum() {
-    let start = normal(1, &[3, 5]);
-    let parameters = BTreeMap::from([("w".to_string(), Var::from_tensor(&start).unwrap())]);
-    let groups = Group::split(&parameters, 0.1, (Rule::Muon, 1.0), |name| name == "w");
-    let mut muon = Optimiser::new(&parameters, &groups, AdamWOptions::default()).unwrap();
-    let mut momentum = Tensor::zeros((3, 5), DType::F32, &Device::Cpu).unwrap();
-    let mut expected = start;
-    for step in 0..3 {
-        let g = normal(20 + step, &[3, 5]);
-        muon.update(&BTreeMap::from([("w".to_string(), g.clone())]), 0.01, 0.5).unwrap();
-        let g = (g * 0.5).unwrap();
-        momentum = ((momentum * 0.95).unwrap() + &g).unwrap();
-        let ahead = orthogonal(&(g + (&momentum * 0.95).unwrap()).unwrap()).unwrap();
-        let change = (ahead * (0.01 * 0.2 * 5f64.sqrt())).unwrap();
-        expected = ((expected * (1.0 - 0.01 * 0.1)).unwrap() - change).unwrap();
-    }
-    for (got, expected) in floats(parameters["w"].as_tensor()).iter().zip(floats(&expected)) {
-        assert!((got - expected).abs() < 1e-6, "{got} instead of {expected}");
-    }
-    let names: Vec<String> = muon.moments().unwrap().into_iter().map(|(name, _)| name).collect();
-    assert_eq!(names, ["m.w"], "Muon has one moment");
-    let vector = BTreeMap::from([("b".to_string(), Var::from_slice(&[1f32], 1, &Device::Cpu).unwrap())]);
-    let group = Group { members: vec!["b".into()], weight_decay: 0.0, rate: 1.0, rule: Rule::Muon };
-    let error = Optimiser::new(&vector, &[group], AdamWOptions::default()).unwrap_err().to_string();
-    assert!(error.contains("needs a matrix"), "{error}");
 }

@@ -22,7 +22,7 @@ pub use recipe::{Phase, Recipe};
 use lessons::Lessons;
 
 use super::checkpoint;
-use super::{Group, Observer, Optimiser, Point, Trainer, TrainerOptions};
+use super::{AdamW, Group, Observer, Point, Trainer, TrainerOptions};
 use crate::data::organism::{Books, vocabulary};
 use crate::hook::Registry;
 use crate::hook::random::{key, name, normal};
@@ -75,9 +75,7 @@ pub fn train(
     let tensors: BTreeMap<String, Tensor> =
         variables.iter().map(|(name, v)| (name.clone(), v.as_tensor().clone())).collect();
     let net = Decoder::new(&config, &tensors)?;
-    let hidden = |name: &str| name.starts_with("model.layers.");
-    let groups = Group::split(&variables, recipe.weight_decay, (recipe.hidden.rule, recipe.hidden.rate), hidden);
-    let optimiser = Optimiser::new(&variables, &groups, recipe.optimiser)?;
+    let optimiser = AdamW::new(&variables, &Group::usual(&variables, recipe.weight_decay), recipe.optimiser)?;
     let options = TrainerOptions { schedule: recipe.schedule.clone(), clip: recipe.clip };
     let mut trainer = Trainer::new(&net, optimiser, options, Registry::elementary())?;
     let identity = recipe.identity(seed)?;

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use crate::data::organism::{Mixture, Skill};
 use crate::store::text::read_text;
-use crate::train::{AdamWOptions, Rule, Schedule};
+use crate::train::{AdamWOptions, Schedule};
 use crate::{Error, Result};
 
 /// The recipe that the program carries.
@@ -25,8 +25,6 @@ pub struct Recipe {
     pub clip: Option<f64>,
     /// Weight decay of matrices.
     pub weight_decay: f64,
-    /// How the matrices of the blocks learn; everything else learns by AdamW.
-    pub hidden: Hidden,
     /// Sizes of the network.
     pub model: Sizes,
     /// Constants of AdamW.
@@ -36,16 +34,6 @@ pub struct Recipe {
     /// What is learned, in order.
     #[serde(rename = "phase")]
     pub phases: Vec<Phase>,
-}
-
-/// How the matrices of the blocks learn.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Hidden {
-    /// The rule.
-    pub rule: Rule,
-    /// Factor on the learning rate.
-    pub rate: f64,
 }
 
 /// Sizes of a Llama, under Hugging Face's names.
@@ -205,7 +193,7 @@ impl Recipe {
             "rope_theta": 10000.0,
             "attention_bias": false,
             "mlp_bias": false,
-            "tie_word_embeddings": false,
+            "tie_word_embeddings": true,
             "bos_token_id": 0,
             "eos_token_id": 1,
             "torch_dtype": "bfloat16",
@@ -223,7 +211,6 @@ impl Recipe {
         let kv = d / model.num_attention_heads.max(1) * model.num_key_value_heads;
         let mut shapes = vec![
             ("model.embed_tokens.weight".to_string(), vec![self.vocabulary, d]),
-            ("lm_head.weight".to_string(), vec![self.vocabulary, d]),
             ("model.norm.weight".to_string(), vec![d]),
         ];
         for l in 0..model.num_hidden_layers {
