@@ -13,6 +13,7 @@ use super::context::Context;
 use super::edit::{EditContext, Event};
 use super::editor::Editor;
 use super::plan::Plan;
+use super::run::Output;
 use super::site::{Site, SiteId};
 use crate::Result;
 
@@ -71,6 +72,16 @@ impl<'p> Tap<'p> {
     #[inline]
     pub fn opens(&self, site: SiteId) -> bool {
         self.plan.as_ref().is_some_and(|p| p.opens(site))
+    }
+
+    /// How much of the network's output is read; the network computes no more of it.
+    pub fn output(&self) -> Output {
+        self.plan.as_ref().map_or(Output::Whole, |p| p.output())
+    }
+
+    /// True when somebody listens at the site or at one that comes after it in the network's table.
+    pub fn wants_from(&self, site: SiteId) -> bool {
+        self.plan.as_ref().is_some_and(|p| p.wants_from(site))
     }
 
     /// Passes a tensor through its site.

@@ -11,3 +11,4 @@ mod patching;
 mod placement;
 mod references;
 mod repeatable;
+mod wanted;

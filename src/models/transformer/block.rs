@@ -83,15 +83,21 @@ impl Block {
         self.mlp.output()
     }
 
-    /// `[b, t, d] -> [b, t, d]`.
-    pub fn forward(&self, x: Tensor, call: &Call, state: &mut State, tap: &mut Tap) -> Result<Tensor> {
+    /// `[b, t, d] -> [b, t, d]`, or `None` once nobody wants what comes.
+    pub fn forward(&self, x: Tensor, call: &Call, state: &mut State, tap: &mut Tap) -> Result<Option<Tensor>> {
         let x = tap.at(self.site.resid_pre, x)?;
+        if call.over(self.site.resid_pre.next(), tap) {
+            return Ok(None);
+        }
         let before = self.ln1.as_ref().filter(|_| self.placement != Placement::AfterAdd);
         let norm_input = |tap: &mut Tap| before.map_or(Ok(x.clone()), |n| n.forward(&x, tap));
         let (attn, normed) = self.attn.forward(norm_input, &x, before, call, state, tap)?;
         let attn = self.contribution(attn, self.ln1_post.as_ref(), self.site.attn_out, tap)?;
+        if call.over(self.site.attn_out.next(), tap) {
+            return Ok(None);
+        }
         if self.placement.parallel() {
-            return self.finish_parallel(x, attn, normed, tap);
+            return self.finish_parallel(x, attn, normed, call, tap);
         }
         let mid = (x + attn)?;
         let mid = match (&self.ln1, self.placement) {
@@ -102,18 +108,25 @@ impl Block {
         let read = tap.at(self.site.mlp_in, mid.clone())?;
         let before = self.ln2.as_ref().filter(|_| self.placement != Placement::AfterAdd);
         let read = before.map_or(Ok(read.clone()), |n| n.forward(&read, tap))?;
-        let mlp = self.mlp.forward(&read, tap)?;
+        let Some(mlp) = self.mlp.forward(&read, call, tap)? else { return Ok(None) };
         let mlp = self.contribution(mlp, self.ln2_post.as_ref(), self.site.mlp_out, tap)?;
         let post = (mid + mlp)?;
         let post = match (&self.ln2, self.placement) {
             (Some(norm), Placement::AfterAdd) => norm.forward(&post, tap)?,
             _ => post,
         };
-        tap.at(self.site.resid_post, post)
+        tap.at(self.site.resid_post, post).map(Some)
     }
 
     /// The MLP reads the same stream as attention, through its own norm or attention's.
-    fn finish_parallel(&self, x: Tensor, attn: Tensor, normed: Tensor, tap: &mut Tap) -> Result<Tensor> {
+    fn finish_parallel(
+        &self,
+        x: Tensor,
+        attn: Tensor,
+        normed: Tensor,
+        call: &Call,
+        tap: &mut Tap,
+    ) -> Result<Option<Tensor>> {
         let read = match &self.ln2 {
             Some(norm) => {
                 let stream = tap.at(self.site.mlp_in, x.clone())?;
@@ -121,9 +134,9 @@ impl Block {
             }
             None => normed,
         };
-        let mlp = self.mlp.forward(&read, tap)?;
+        let Some(mlp) = self.mlp.forward(&read, call, tap)? else { return Ok(None) };
         let mlp = self.contribution(mlp, None, self.site.mlp_out, tap)?;
-        tap.at(self.site.resid_post, ((x + attn)? + mlp)?)
+        tap.at(self.site.resid_post, ((x + attn)? + mlp)?).map(Some)
     }
 
     /// A module's output as it is added to the stream.

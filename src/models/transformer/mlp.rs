@@ -2,6 +2,7 @@
 
 use candle_core::{D, Tensor};
 
+use super::call::Call;
 use super::facts::{Facts, Names};
 use super::load::Loader;
 use super::sites::find;
@@ -74,8 +75,8 @@ impl Mlp {
         &self.down
     }
 
-    /// `[b, t, d] -> [b, t, d]`, the module's raw output.
-    pub fn forward(&self, x: &Tensor, tap: &mut Tap) -> Result<Tensor> {
+    /// `[b, t, d] -> [b, t, d]`, the module's raw output; `None` once nobody wants what comes.
+    pub fn forward(&self, x: &Tensor, call: &Call, tap: &mut Tap) -> Result<Option<Tensor>> {
         let form = tap.form();
         let (pre, linear) = match &self.projections {
             Projections::Plain { up } => (up.forward(x, form)?, None), // [b, t, m]
@@ -95,7 +96,10 @@ impl Mlp {
             }
         };
         let post = tap.at(self.post, post)?;
+        if call.over(self.post.next(), tap) {
+            return Ok(None);
+        }
         let out = self.down.forward(&post, form)?; // [b, t, d]
-        tap.at(self.out, out)
+        tap.at(self.out, out).map(Some)
     }
 }
