@@ -3,6 +3,7 @@
 mod algebra;
 mod declared;
 mod edits;
+mod growing;
 mod keys;
 mod layouts;
 mod observing;

@@ -240,6 +240,25 @@ impl Network for Decoder {
     fn forward(&self, input: &Input, state: &mut State, tap: &mut Tap) -> Result<Tensor> {
         let Input::Tokens(tokens) = input;
         tokens.check(state.context.as_ref())?;
+        match tap.form() {
+            // A thread of the pool hands out parts of its work at once; any other thread would have to be woken each
+            // time that its parts are done.
+            Form::Inference => rayon::scope(|_| self.run(tokens, state, tap)),
+            Form::Differentiable => self.run(tokens, state, tap),
+        }
+    }
+
+    fn parameters(&self) -> &[(String, Tensor)] {
+        &self.parameters
+    }
+
+    fn device(&self) -> &Device {
+        &self.device
+    }
+}
+
+impl Decoder {
+    fn run(&self, tokens: &Tokens, state: &mut State, tap: &mut Tap) -> Result<Tensor> {
         let context = tokens.context(state.context.as_ref());
         let longest = (0..tokens.rows).map(|row| context.real_keys(row)).max().unwrap_or(0);
         self.check(tokens, longest)?;
@@ -257,14 +276,6 @@ impl Network for Decoder {
             state.context = Some(call.context);
         }
         Ok(logits)
-    }
-
-    fn parameters(&self) -> &[(String, Tensor)] {
-        &self.parameters
-    }
-
-    fn device(&self) -> &Device {
-        &self.device
     }
 }
 
