@@ -197,6 +197,11 @@ impl Plan {
         Ok(())
     }
 
+    /// Whether the value at the site goes to an edit or a later pass.
+    pub(super) fn captures(&self, id: SiteId) -> bool {
+        self.actions.get(id.index()).and_then(Option::as_ref).is_some_and(|actions| actions.capture)
+    }
+
     fn actions_mut(&mut self, table: &SiteTable, id: SiteId) -> &mut Actions {
         self.wants[id.index() / 64] |= 1 << (id.index() % 64);
         self.actions[id.index()].get_or_insert_with(|| {

@@ -84,6 +84,13 @@ impl<'p> Tap<'p> {
         self.plan.as_ref().is_some_and(|p| p.wants_from(site))
     }
 
+    /// True when a gradient may have to flow into or out of the site beside its usual way: it may change, needs a
+    /// gradient, or is handed to a later pass. In the inference form no gradient flows, and only a change counts.
+    pub fn follows(&self, site: SiteId) -> bool {
+        let differentiable = self.form == Form::Differentiable;
+        self.plan.as_ref().is_some_and(|p| p.opens(site) || differentiable && p.captures(site))
+    }
+
     /// Passes a tensor through its site.
     #[inline]
     pub fn at(&mut self, site: SiteId, x: Tensor) -> Result<Tensor> {

@@ -13,19 +13,8 @@ use super::buffer::{Fresh, Sheet};
 use super::dense::{self, Rows, scratch};
 use super::kernel::{self, View};
 use super::mask::Span;
-use super::{Form, ScoreRule};
+use super::{Attended, Form, ScoreRule};
 use crate::Result;
-
-/// What attention gave, with what was asked for beside it.
-#[derive(Clone, Debug)]
-pub struct Attended {
-    /// Mixed values `[B, Tq, H, d]`.
-    pub z: Tensor,
-    /// The scores as the softmax saw them `[B, H, Tq, Tk]`, -inf where hidden.
-    pub scores: Option<Tensor>,
-    /// The pattern `[B, H, Tq, Tk]`.
-    pub pattern: Option<Tensor>,
-}
 
 /// Most scores of a block: they stay in the second-level cache.
 const SCORES: usize = 1 << 16;
@@ -41,14 +30,13 @@ const PARALLEL: usize = 1 << 17;
 ///
 /// # Errors
 /// Shapes that do not fit.
-pub fn attend(
+pub(super) fn attend(
     (q, k, v): (&Tensor, &Tensor, &Tensor),
     scale: f64,
     rule: &ScoreRule<'_>,
     (want_scores, want_pattern): (bool, bool),
-    form: Form,
 ) -> Result<Option<Attended>> {
-    let fits = |x: &Tensor| kernel::applies(form, x) && x.stride().last() == Some(&1);
+    let fits = |x: &Tensor| kernel::applies(Form::Inference, x) && x.stride().last() == Some(&1);
     if ![q, k, v].into_iter().all(fits) || !(dense::vectors() || q.dim(1)? == 1) {
         return Ok(None);
     }

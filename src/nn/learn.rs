@@ -13,6 +13,7 @@
 //!
 //! Other element types and devices take the composed operations, and tests hold both to the same gradients.
 
+use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, DType, Device, Layout, Shape, Tensor};
 
 use super::Form;
@@ -144,6 +145,46 @@ pub(super) fn linear(
 ) -> Result<Tensor> {
     let backward = move |_: &Tensor, grad: &Tensor| candle(back(grad));
     Ok(x.apply_op1(Linked { name: "linear-map", value: out, backward })?)
+}
+
+/// The map of contiguous `x` `[.., in]` by `weight`, one row after the other: `[.., out]`.
+///
+/// One node of the graph where reshaped, transposed and multiplied tensors would be four, each with a gradient.
+pub(super) fn matrix(x: &Tensor, weight: &Tensor, layout: super::Layout) -> Result<Tensor> {
+    Ok(x.apply_op2(weight, Matrix(layout))?)
+}
+
+struct Matrix(super::Layout);
+
+impl CustomOp2 for Matrix {
+    fn name(&self) -> &'static str {
+        "linear"
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, lx: &Layout, w: &CpuStorage, lw: &Layout) -> Candle<(CpuStorage, Shape)> {
+        let lw = match self.0 {
+            super::Layout::OutIn => lw.transpose(0, 1)?,
+            super::Layout::InOut => lw.clone(),
+        };
+        let (inputs, outputs) = lw.shape().dims2()?;
+        let n = lx.shape().elem_count() / inputs.max(1);
+        let rows = Layout::contiguous_with_offset((n, inputs), lx.start_offset());
+        let mut shape = lx.dims().to_vec();
+        if let Some(last) = shape.last_mut() {
+            *last = outputs;
+        }
+        Ok((x.matmul(w, (1, n, outputs, inputs), &rows, &lw)?, shape.into()))
+    }
+
+    fn bwd(&self, x: &Tensor, w: &Tensor, _: &Tensor, grad: &Tensor) -> Candle<(Option<Tensor>, Option<Tensor>)> {
+        let (flat, w) = (x.detach().flatten_to(x.rank() - 2)?, w.detach()); // [n, in]
+        let grad = grad.contiguous()?.flatten_to(grad.rank() - 2)?; // [n, out]
+        let (dx, dw) = match self.0 {
+            super::Layout::OutIn => (grad.matmul(&w)?, grad.t()?.matmul(&flat)?),
+            super::Layout::InOut => (grad.matmul(&w.t()?)?, flat.t()?.matmul(&grad)?),
+        };
+        Ok((Some(dx.reshape(x.shape())?), Some(dw)))
+    }
 }
 
 /// The summed cross-entropy (nats) of logits `[n, V]` with the right `tokens` `[n]`: a scalar; for f32 on a CPU.

@@ -9,6 +9,7 @@
 use super::Form;
 use super::dense::{self, Weight};
 use super::kernel::{self, View};
+use super::learn;
 use crate::{Error, Result};
 use candle_core::{DType, Tensor};
 
@@ -72,6 +73,13 @@ impl Linear {
         let shape = self.mapped(x)?;
         if dense::applies(self, x, form) {
             return self.dense(x, None, &shape);
+        }
+        if learn::applies(form, x) && self.weight.dtype() == DType::F32 && x.rank() > 1 {
+            let y = learn::matrix(&x.contiguous()?, &self.weight, self.layout)?; // [.., out]
+            return match &self.bias {
+                Some(bias) => Ok(y.broadcast_add(&bias.to_dtype(y.dtype())?)?),
+                None => Ok(y),
+            };
         }
         let x = x.reshape(((), self.sizes()?.0))?; // [n, in]
         let w = self.weight.to_dtype(x.dtype())?;

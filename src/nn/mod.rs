@@ -20,6 +20,7 @@
 mod activated;
 mod activation;
 mod alibi;
+mod attend;
 mod attention;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
@@ -33,6 +34,7 @@ mod linear;
 mod loss;
 mod mask;
 mod norm;
+mod product;
 mod rope;
 mod rope_scaling;
 mod softmax;
@@ -40,9 +42,9 @@ mod softmax;
 pub use activated::{Activated, Maps, activated};
 pub use activation::Activation;
 pub use alibi::{Alibi, AlibiRounding};
+pub use attend::{Attended, attend};
 pub use attention::{mix, scores};
 pub use embedding::Embedding;
-pub use heads::{Attended, attend};
 pub use linear::{Layout, Linear, forward_all};
 pub use loss::{cross_entropy, soft_cross_entropy};
 pub use mask::{AttentionMask, CausalMask};

@@ -267,3 +267,42 @@ fn shapes_that_do_not_fit_are_refused() {
         assert!(masked(&noise(&[1, 2, 4, 4], 3), &mask, form).is_err());
     }
 }
+
+/// Longer than a block, a window, padding, grouped heads: the fused operation against the composed one in f64.
+#[test]
+fn attention_in_one_operation_has_the_values_and_gradients_of_the_composed_one() {
+    let t = 150;
+    let positions: Vec<u32> = (0..2 * t).map(|i| (i % t) as u32).collect();
+    let windowed = causal(2, &vec![true; 2 * t], &positions, &positions, Some(20));
+    for (name, mask) in [("plain", plain(2, t).0), ("windowed", windowed), ("padded", padded(t, 70).0)] {
+        let rule = ScoreRule { cap: None, bias: None, mask: &mask };
+        let parts = [noise(&[2, t, 4, 8], 1), noise(&[2, t, 2, 8], 2), noise(&[2, t, 2, 8], 3)];
+        let weights = noise(&[2, t, 4, 8], 4);
+        let vars = |dtype: DType| parts.each_ref().map(|x| Var::from_tensor(&x.to_dtype(dtype).unwrap()).unwrap());
+        let ([q, k, v], [q64, k64, v64]) = (vars(DType::F32), vars(DType::F64));
+        let form = Form::Differentiable;
+        let whole = attend((&q, &k, &v), 0.4, &rule, (true, true), form).unwrap().unwrap();
+        let raw = scores(&q64, &k64, 0.4, form).unwrap();
+        let composed = pattern(&raw, &rule, true, form).unwrap();
+        let z = mix(&composed.pattern, &v64, form).unwrap();
+        assert_close(&whole.z, &z, 2e-6);
+        assert_close(&whole.pattern.unwrap(), &composed.pattern, 2e-6);
+        let (seen, hidden) = (values(&whole.scores.unwrap()), values(&composed.scores.unwrap()));
+        assert!(seen.iter().zip(&hidden).all(|(a, b)| a == b || (a - b).abs() < 1e-5), "{name}");
+        let quiet = attend((&q, &k, &v), 0.4, &rule, (false, false), form).unwrap().unwrap();
+        assert_eq!(bits(&quiet.z), bits(&whole.z), "{name}: what is asked for changes no bit");
+        let slopes = |z: &Tensor| (z * weights.to_dtype(z.dtype()).unwrap()).unwrap().sum_all().unwrap().backward();
+        let (fused, composed) = (slopes(&whole.z).unwrap(), slopes(&z).unwrap());
+        for (own, other) in [(&q, &q64), (&k, &k64), (&v, &v64)] {
+            assert_close(fused.get(own.as_tensor()).unwrap(), composed.get(other.as_tensor()).unwrap(), 5e-6);
+        }
+    }
+    let (mask, _) = plain(1, 3);
+    let capped = ScoreRule { cap: Some(30.0), bias: None, mask: &mask };
+    let x = noise(&[1, 3, 2, 4], 5);
+    assert!(attend((&x, &x, &x), 1.0, &capped, (false, false), Form::Differentiable).unwrap().is_none());
+    let rule = ScoreRule { cap: None, bias: None, mask: &mask };
+    assert!(attend((&x, &x, &x), 1.0, &rule, (false, false), Form::Inference).unwrap().is_none());
+    let wide = noise(&[1, 3, 2, 5], 5);
+    assert!(attend((&x, &wide, &wide), 1.0, &rule, (false, false), Form::Differentiable).is_err());
+}

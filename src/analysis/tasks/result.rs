@@ -123,6 +123,7 @@ impl Report for TaskResult {
             Block::text(format!("{about}{kind}; {facts}. Intervals are 95 % over items.")),
         ];
         blocks.extend(self.tables());
+        blocks.extend(self.controls());
         blocks.extend(self.chart());
         blocks
     }
@@ -143,7 +144,6 @@ impl TaskResult {
                     Column::new("low"),
                     Column::new("high"),
                     Column::new("control"),
-                    Column::new("which control"),
                 ],
                 rows: Vec::new(),
             };
@@ -155,6 +155,17 @@ impl TaskResult {
             (!table.rows.is_empty()).then_some(Block::Table(table))
         };
         [table(Better::More), table(Better::Less)].into_iter().flatten().collect()
+    }
+
+    /// What the controls of the metrics are.
+    fn controls(&self) -> Option<Block> {
+        let scores = std::iter::once(&self.all).chain(&self.groups).flat_map(|s| &s.scores);
+        let mut all: Vec<(&str, &str)> =
+            scores.filter_map(|s| Some((s.metric.name(), s.control.as_ref()?.name.as_str()))).collect();
+        all.sort_unstable();
+        all.dedup();
+        let lines: Vec<String> = all.iter().map(|(metric, control)| format!("{metric}: {control}")).collect();
+        (!lines.is_empty()).then(|| Block::text(format!("Controls. {}.", lines.join("; "))))
     }
 
     /// Bars of the first metric, group by group, beside its control.
@@ -199,6 +210,5 @@ fn row(scored: &Scored, score: &Score) -> Vec<Cell> {
         end(score.interval.map(|i| i.0)),
         end(score.interval.map(|i| i.1)),
         end(score.control.as_ref().map(|c| c.value)),
-        Cell::text(score.control.as_ref().map_or("-", |c| c.name.as_str())),
     ]
 }

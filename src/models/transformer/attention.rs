@@ -257,7 +257,7 @@ impl Attention {
         let form = tap.form();
         let rule = ScoreRule { cap: self.facts.softcap, bias: call.alibi.as_ref(), mask: call.mask(self.layer.window) };
         let (see_scores, see_pattern) = (tap.wants(self.site.scores), tap.wants(self.site.pattern));
-        if !tap.opens(self.site.scores) && !tap.opens(self.site.pattern) {
+        if !tap.follows(self.site.scores) && !tap.follows(self.site.pattern) {
             let asked = (see_scores, see_pattern);
             if let Some(whole) = attend((q, k, v), self.layer.scale, &rule, asked, form)? {
                 for (site, seen) in [(self.site.scores, whole.scores), (self.site.pattern, whole.pattern)] {

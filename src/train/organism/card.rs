@@ -29,7 +29,7 @@ pub(super) fn card(recipe: &Recipe, seed: u64, exam: &Exam, baselines: &[Baselin
          optrode shows its true effect in seconds. It is no assistant: it knows three novels, a table of made-up facts \
          and some exact skills.\n\n\
          Llama layout, {} layers, d_model {}, {} heads ({} for keys and values), d_mlp {}, byte-level BPE of {} tokens, \
-         tied embeddings, context {} (trained on rows of up to {} tokens), bf16.\n\n",
+         embeddings not tied, context {} (trained on rows of up to {} tokens), bf16.\n\n",
         LANGUAGES.join(", "),
         model.num_hidden_layers,
         model.hidden_size,
