@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use candle_core::{DType, Tensor};
 
-use crate::hook::{Event, Pass, Plan, Records, Registry, Tap, Values};
+use crate::hook::{Event, Output, Pass, Plan, Records, Registry, Tap, Values};
 use crate::models::{Input, Network, State, Tokens};
 use crate::{Error, Result};
 
@@ -154,7 +154,7 @@ impl Generator<'_> {
             let raised = plan.drain_events();
             rows.take_events(&raised, &options.stop_events);
             events.extend(raised);
-            let ids = rows.choose(&last_logits(&logits, &input, &rows.running)?, on_token)?;
+            let ids = rows.choose(&last_logits(&logits, &rows.running)?, on_token)?;
             input = input.next(&ids, &rows.running);
             whole = joined(&whole, &input);
         }
@@ -174,7 +174,8 @@ impl Generator<'_> {
     }
 
     fn compile(&self) -> Result<Plan> {
-        Plan::compile(self.net.sites(), self.pass, self.registry, self.values.clone(), &[])
+        let pass = Pass { output: Output::Last, ..self.pass.clone() };
+        Plan::compile(self.net.sites(), &pass, self.registry, self.values.clone(), &[])
     }
 }
 
@@ -263,15 +264,13 @@ fn joined(before: &Tokens, next: &Tokens) -> Tokens {
     whole
 }
 
-/// The logits at the last real column of every running row; nothing for the others.
-fn last_logits(logits: &Tensor, input: &Tokens, running: &[bool]) -> Result<Vec<Vec<f32>>> {
+/// The logits `[b, 1, vocab]` of every running row; nothing for the others.
+fn last_logits(logits: &Tensor, running: &[bool]) -> Result<Vec<Vec<f32>>> {
     let of_row = |row: usize| {
         if !running[row] {
             return Ok(Vec::new());
         }
-        let real = &input.real[row * input.pos..(row + 1) * input.pos];
-        let last = real.iter().rposition(|r| *r).unwrap_or(0);
-        let logits = logits.narrow(0, row, 1)?.narrow(1, last, 1)?.flatten_all()?;
+        let logits = logits.narrow(0, row, 1)?.flatten_all()?;
         let logits = logits.to_dtype(DType::F32)?.to_vec1::<f32>()?;
         if logits.iter().any(|x| x.is_nan()) {
             return Err(Error::invalid(
@@ -281,5 +280,5 @@ fn last_logits(logits: &Tensor, input: &Tokens, running: &[bool]) -> Result<Vec<
         }
         Ok(logits)
     };
-    (0..input.rows).map(of_row).collect()
+    (0..running.len()).map(of_row).collect()
 }

@@ -16,7 +16,7 @@ pub use context::Context;
 pub use edit::{Edit, EditContext, EditOp, Event, OpKind, Registry, Source, SourceOf};
 pub use plan::{Plan, Values};
 pub use record::{Record, Recorded, Records, Repeats};
-pub use run::{Pass, Run};
+pub use run::{Output, Pass, Run};
 pub use selector::{IndexList, Phase, Positions, SelectedSite, Selection, Selector, Times};
 pub use site::{Axis, Kind, Site, SiteId, SiteTable};
 pub use tap::{Form, Tap};

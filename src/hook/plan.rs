@@ -9,7 +9,7 @@ use super::context::Context;
 use super::edit::{Captured, Edit, Event, Registry, Source, SourceOf};
 use super::editor::Editor;
 use super::record::{Record, Recorder, Records};
-use super::run::Pass;
+use super::run::{Output, Pass};
 use super::selector::{IndexList, Phase, Positions, SelectedSite, Selector};
 use super::site::{Axis, Site, SiteId, SiteTable};
 use super::tap::Form;
@@ -43,6 +43,7 @@ pub struct Plan {
     /// Sites that edits refer to, as written: index and full name.
     referred: HashMap<String, (SiteId, String)>,
     form: Form,
+    output: Output,
     /// Seed of the pass.
     pub(super) seed: u64,
     /// Events raised by edits, in order.
@@ -72,6 +73,7 @@ impl Plan {
             captured: HashMap::new(),
             referred: HashMap::new(),
             form: if pass.gradients.is_empty() { Form::Inference } else { Form::Differentiable },
+            output: pass.output,
             seed: pass.seed,
             events: Vec::new(),
             gradients: Vec::new(),
@@ -228,8 +230,19 @@ impl Plan {
         self.opens.get(id.index() / 64).is_some_and(|word| word >> (id.index() % 64) & 1 == 1)
     }
 
+    /// Whether somebody listens at `id` or at a later site.
+    pub(super) fn wants_from(&self, id: SiteId) -> bool {
+        let (word, bit) = (id.index() / 64, id.index() % 64);
+        let first = self.wants.get(word).is_some_and(|w| w >> bit != 0);
+        first || self.wants.iter().skip(word + 1).any(|w| *w != 0)
+    }
+
     pub(super) fn form(&self) -> Form {
         self.form
+    }
+
+    pub(super) fn output(&self) -> Output {
+        self.output
     }
 
     /// Runs the pass in the differentiable form even where no gradient is asked.

@@ -19,6 +19,28 @@ use super::edit::{Edit, Registry, Source, SourceOf};
 use super::record::Record;
 use super::selector::Selector;
 
+/// How much of the network's output somebody reads.
+///
+/// What nobody reads is not computed. For a decoder that is most of the work when only lower layers are recorded, and
+/// the unembedding at all positions but one when text is generated.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Output {
+    /// All of it.
+    #[default]
+    Whole,
+    /// Only what stands at the last real token of each row: `[batch, 1, ..]`.
+    Last,
+    /// Nothing: the output is empty (`[batch, 0, ..]`), and the network stops after the last site that somebody wants.
+    Unread,
+}
+
+impl Output {
+    fn is_whole(&self) -> bool {
+        *self == Self::Whole
+    }
+}
+
 /// One forward pass (or generation) of a job.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -38,6 +60,9 @@ pub struct Pass {
     /// Seed of stochastic edits.
     #[serde(default)]
     pub seed: u64,
+    /// How much of the output is read; a generation reads the last position whatever this says.
+    #[serde(default, skip_serializing_if = "Output::is_whole")]
+    pub output: Output,
 }
 
 /// A job: passes in order.

@@ -18,6 +18,11 @@ impl SiteId {
     /// The site of a place that a network does not have: nobody ever listens there.
     pub const ABSENT: Self = Self(u32::MAX);
 
+    /// The site that comes after this one in its network's table.
+    pub(crate) fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+
     /// Position in [`SiteTable::iter`].
     pub fn index(self) -> usize {
         self.0 as usize

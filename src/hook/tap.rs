@@ -13,6 +13,7 @@ use super::context::Context;
 use super::edit::{EditContext, Event};
 use super::editor::Editor;
 use super::plan::Plan;
+use super::run::Output;
 use super::site::{Site, SiteId};
 use crate::Result;
 
@@ -73,10 +74,21 @@ impl<'p> Tap<'p> {
         self.plan.as_ref().is_some_and(|p| p.opens(site))
     }
 
+    /// How much of the network's output is read; the network computes no more of it.
+    pub fn output(&self) -> Output {
+        self.plan.as_ref().map_or(Output::Whole, |p| p.output())
+    }
+
+    /// True when somebody listens at the site or at one that comes after it in the network's table.
+    pub fn wants_from(&self, site: SiteId) -> bool {
+        self.plan.as_ref().is_some_and(|p| p.wants_from(site))
+    }
+
     /// True when a gradient may have to flow into or out of the site beside its usual way: it may change, needs a
-    /// gradient, or is handed to a later pass.
+    /// gradient, or is handed to a later pass. In the inference form no gradient flows, and only a change counts.
     pub fn follows(&self, site: SiteId) -> bool {
-        self.plan.as_ref().is_some_and(|p| p.opens(site) || p.captures(site))
+        let differentiable = self.form == Form::Differentiable;
+        self.plan.as_ref().is_some_and(|p| p.opens(site) || differentiable && p.captures(site))
     }
 
     /// Passes a tensor through its site.

@@ -25,7 +25,7 @@ pub struct Job<'a> {
 pub struct PassOutcome {
     /// Its name.
     pub name: String,
-    /// The network's output; for a decoder `[batch, pos, vocab]`.
+    /// As much of the network's output as the pass reads ([`Pass::output`]); for a decoder `[batch, pos, vocab]`.
     pub output: Tensor,
     /// What was recorded.
     pub records: Records,

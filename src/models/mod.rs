@@ -25,7 +25,8 @@ pub trait Network {
     /// Its sites, in the order of the forward pass.
     fn sites(&self) -> &SiteTable;
 
-    /// One forward call. Returns the network's output: for a decoder the logits `[batch, pos, vocab]`.
+    /// One forward call. Returns as much of the network's output as [`Tap::output`] says is read: for a decoder the
+    /// logits `[batch, pos, vocab]`, those of each row's last token `[batch, 1, vocab]`, or `[batch, 0, vocab]`.
     ///
     /// # Errors
     /// Input of a kind or size that the network cannot take, and whatever the edits refuse.

@@ -1,21 +1,39 @@
 //! What changes while a network runs: named tensors that can be saved, restored and patched.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use candle_core::Tensor;
+use candle_core::{Tensor, TensorId};
 
-use crate::hook::Context;
+use crate::Result;
+use crate::hook::{Context, Form};
+
+/// Least number of positions that a growing tensor gets room for.
+const ROOM: usize = 64;
 
 /// Named tensors carried from one forward call to the next.
 ///
 /// For a decoder: the rotated keys and the values of every layer, `blocks.{l}.attn.cache_k|cache_v`
 /// `[batch, keys, kv_head, d_head]`, and the rows and positions they belong to.
+///
+/// A clone goes its own way: what is appended to one is never seen in the other.
 #[derive(Clone, Debug, Default)]
 pub struct State {
     keeps: bool,
     /// The tensors by name.
     pub tensors: BTreeMap<String, Tensor>,
+    rooms: BTreeMap<String, Room>,
     pub(crate) context: Option<Context>,
+}
+
+/// Memory beyond the end of a tensor that grows along its second axis.
+#[derive(Clone, Debug)]
+struct Room {
+    whole: Tensor,
+    /// The tensor that lies at its beginning.
+    view: TensorId,
+    /// Shared with the clones of the state, which may not both write into the room.
+    owner: Arc<()>,
 }
 
 impl State {
@@ -37,5 +55,38 @@ impl State {
     /// The rows and positions that the kept tensors belong to.
     pub fn context(&self) -> Option<&Context> {
         self.context.as_ref()
+    }
+
+    /// Appends `new` to the tensor `name` along the second axis, if calls leave anything, and returns the whole.
+    ///
+    /// In the inference form only the new part is written; room doubles when it runs out.
+    pub(crate) fn append(&mut self, name: &str, new: Tensor, form: Form) -> Result<Tensor> {
+        if !self.keeps {
+            return Ok(new);
+        }
+        let all = match self.tensors.get(name) {
+            None => new.contiguous()?,
+            Some(old) if form == Form::Differentiable => Tensor::cat(&[old, &new], 1)?,
+            Some(old) => {
+                let (kept, end) = (old.dim(1)?, old.dim(1)? + new.dim(1)?);
+                let mine = |room: &Room| room.view == old.id() && Arc::strong_count(&room.owner) == 1;
+                let whole = match self.rooms.get(name).filter(|room| mine(room)) {
+                    Some(room) if room.whole.dim(1)? >= end => room.whole.clone(),
+                    _ => {
+                        let mut shape = old.dims().to_vec();
+                        shape[1] = end.next_power_of_two().max(ROOM);
+                        let whole = Tensor::zeros(shape, old.dtype(), old.device())?;
+                        whole.slice_set(&old.contiguous()?, 1, 0)?;
+                        whole
+                    }
+                };
+                whole.slice_set(&new.contiguous()?, 1, kept)?;
+                let all = whole.narrow(1, 0, end)?;
+                self.rooms.insert(name.to_string(), Room { whole, view: all.id(), owner: Arc::default() });
+                all
+            }
+        };
+        self.tensors.insert(name.to_string(), all.clone());
+        Ok(all)
     }
 }

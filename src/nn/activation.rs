@@ -109,7 +109,6 @@ impl Activation {
         let (view, view_up) = (View::new(&x), up.as_ref().map(View::new));
         let (values, n) = (view.f32()?, x.elem_count());
         let factors = view_up.as_ref().map(View::f32).transpose()?;
-        let mut out = values[..n].to_vec();
         let block = |at: usize, y: &mut [f32]| {
             self.apply(y);
             if let Some(f) = factors {
@@ -117,13 +116,14 @@ impl Activation {
             }
         };
         let whole = n - n % BLOCK;
-        let (blocks, rest) = out.split_at_mut(whole);
-        kernel::fill_rows(blocks, BLOCK, BLOCK * COST, |r, y| block(r * BLOCK, y));
-        block(whole, rest);
+        let mut out = kernel::changed_rows(&values[..whole], BLOCK, BLOCK * COST, |r, y| block(r * BLOCK, y));
+        out.extend_from_slice(&values[whole..n]);
+        block(whole, &mut out[whole..]);
         Ok(Tensor::from_vec(out, x.shape(), &Device::Cpu)?)
     }
 
-    fn apply(self, x: &mut [f32]) {
+    /// The function of every element, in place.
+    pub(super) fn apply(self, x: &mut [f32]) {
         match self {
             Self::Gelu => gelu(x),
             Self::GeluTanh => gelu_tanh(x),

@@ -16,6 +16,7 @@ use candle_core::{CpuStorage, CustomOp3, Device, Layout, Shape, Tensor};
 use rayon::prelude::*;
 
 use super::attention::{group, mismatch};
+use super::heads;
 use super::kernel::{self, View};
 use super::learn::{self, softmax_row};
 use super::product::{Matrix, product};
@@ -39,7 +40,7 @@ pub struct Attended {
 }
 
 /// Attention of queries `[B, Tq, H, d]` to keys and values `[B, Tk, Hkv, d]`, or `None` where it must be composed:
-/// another form, type or device, capped or biased scores.
+/// another type or device, and in the differentiable form capped or biased scores.
 ///
 /// What is asked for beside the mixed values changes none of their bits.
 ///
@@ -52,6 +53,9 @@ pub fn attend(
     (want_scores, want_pattern): (bool, bool),
     form: Form,
 ) -> Result<Option<Attended>> {
+    if form == Form::Inference {
+        return heads::attend((q, k, v), scale, rule, (want_scores, want_pattern));
+    }
     let plain = rule.cap.is_none() && rule.bias.is_none();
     if !plain || ![q, k, v].iter().all(|x| learn::applies(form, x)) || k.dims() != v.dims() {
         return Ok(None);

@@ -1,12 +1,16 @@
 //! The two products of attention: scores from queries and keys, and values mixed by a pattern.
 //!
 //! s = scale q k^T; z = p v. Query head h reads the key and value head h / (H / Hkv); keys and values are never
-//! repeated in memory. With one query (decoding) the inference form walks the cache where it lies.
+//! repeated in memory. The inference form walks a cache where it lies.
 
 use super::Form;
+use super::buffer::Fresh;
+use super::dense;
+use super::heads::Vectors;
 use super::kernel::{self, View};
 use crate::{Error, Result};
 use candle_core::{Device, Tensor};
+use rayon::prelude::*;
 
 /// How many query heads share a key head.
 pub(super) fn group(heads: usize, kv_heads: usize) -> Result<usize> {
@@ -31,8 +35,8 @@ pub fn scores(q: &Tensor, k: &Tensor, scale: f64, form: Form) -> Result<Tensor> 
     if kb != b || kd != d {
         return Err(mismatch("queries", q, "keys", k));
     }
-    if tq == 1 && kernel::applies(form, q) && kernel::applies(form, k) && k.stride()[3] == 1 {
-        return decode_scores(q, k, scale as f32, g);
+    if kernels(form, tq, q, k) {
+        return kernel_scores(q, k, scale as f32, g);
     }
     let q = (q.reshape((b, tq, kv, g, d))?.permute((0, 2, 3, 1, 4))? * scale)?;
     let q = q.contiguous()?.reshape((b, kv, g * tq, d))?;
@@ -47,8 +51,8 @@ pub fn mix(pattern: &Tensor, v: &Tensor, form: Form) -> Result<Tensor> {
     if vb != b || vk != tk {
         return Err(mismatch("pattern", pattern, "values", v));
     }
-    if tq == 1 && kernel::applies(form, pattern) && kernel::applies(form, v) && v.stride()[3] == 1 {
-        return decode_mix(pattern, v, g);
+    if kernels(form, tq, pattern, v) {
+        return kernel_mix(pattern, v, g);
     }
     let p = pattern.contiguous()?.reshape((b, kv, g * tq, tk))?;
     let v = strided(v.transpose(1, 2)?, form)?; // [B, Hkv, Tk, d]
@@ -58,43 +62,51 @@ pub fn mix(pattern: &Tensor, v: &Tensor, form: Form) -> Result<Tensor> {
 
 /// The error of two tensors that do not belong together.
 pub(super) fn mismatch(one: &str, a: &Tensor, other: &str, b: &Tensor) -> Error {
+    misfit(one, a.dims(), other, b.dims())
+}
+
+/// The same by their shapes.
+pub(super) fn misfit(one: &str, a: &[usize], other: &str, b: &[usize]) -> Error {
     Error::invalid(
-        format!("{one} {:?} do not fit {other} {:?}", a.dims(), b.dims()),
+        format!("{one} {a:?} do not fit {other} {b:?}"),
         "batch, number of heads, number of keys and head size must agree",
     )
 }
 
-/// [`scores`] of one query for each row; keys may be strided but for their last axis.
-fn decode_scores(q: &Tensor, k: &Tensor, scale: f32, g: usize) -> Result<Tensor> {
-    let ((b, _, h, d), tk) = (q.dims4()?, k.dim(1)?);
-    let q = q.contiguous()?;
-    let (vq, vk) = (View::new(&q), View::new(k));
-    let (queries, keys) = (vq.f32()?, vk.f32()?);
-    let mut out = vec![0f32; b * h * tk];
-    kernel::fill_rows(&mut out, tk, tk * d, |r, y| {
-        let query = &queries[r * d..(r + 1) * d];
-        let first = r / h * vk.stride[0] + r % h / g * vk.stride[2];
-        for (j, y) in y.iter_mut().enumerate() {
-            let at = first + j * vk.stride[1];
-            *y = kernel::dot(query, &keys[at..at + d]) * scale;
-        }
-    });
-    Ok(Tensor::from_vec(out, (b, h, 1, tk), &Device::Cpu)?)
+/// Whether the products of heads may be taken by kernels: of the tensors, `shared` may be strided but for its last axis.
+fn kernels(form: Form, queries: usize, own: &Tensor, shared: &Tensor) -> bool {
+    let here = kernel::applies(form, own) && kernel::applies(form, shared);
+    here && shared.stride().last() == Some(&1) && (dense::vectors() || queries == 1)
 }
 
-/// [`mix`] for one query of each row; values may be strided but for their last axis.
-fn decode_mix(pattern: &Tensor, v: &Tensor, g: usize) -> Result<Tensor> {
-    let ((b, h, _, tk), d) = (pattern.dims4()?, v.dim(3)?);
+/// [`scores`] head by head.
+fn kernel_scores(q: &Tensor, k: &Tensor, scale: f32, g: usize) -> Result<Tensor> {
+    let ((b, tq, h, d), tk) = (q.dims4()?, k.dim(1)?);
+    let q = q.contiguous()?;
+    let (vq, vk) = (View::new(&q), View::new(k));
+    let (queries, keys) = (Vectors::new(&vq, d)?, Vectors::new(&vk, d)?);
+    let mut out = vec![0f32; b * h * tq * tk];
+    kernel::fill_rows(&mut out, tq * tk, tq * tk * d, |r, y| {
+        dense::inner(queries.head(r / h, 0, r % h), tq, keys.head(r / h, 0, r % h / g), tk, y);
+        kernel::scale(y, scale);
+    });
+    Ok(Tensor::from_vec(out, (b, h, tq, tk), &Device::Cpu)?)
+}
+
+/// [`mix`] head by head.
+fn kernel_mix(pattern: &Tensor, v: &Tensor, g: usize) -> Result<Tensor> {
+    let ((b, h, tq, tk), d) = (pattern.dims4()?, v.dim(3)?);
     let pattern = pattern.contiguous()?;
     let (vp, vv) = (View::new(&pattern), View::new(v));
-    let (weights, values) = (vp.f32()?, vv.f32()?);
-    let mut out = vec![0f32; b * h * d];
-    kernel::fill_rows(&mut out, d, tk * d, |r, z| {
-        let first = r / h * vv.stride[0] + r % h / g * vv.stride[2];
-        for (j, &p) in weights[r * tk..(r + 1) * tk].iter().enumerate() {
-            let at = first + j * vv.stride[1];
-            kernel::add_scaled(z, p, &values[at..at + d]);
-        }
+    let (weights, values) = (vp.f32()?, Vectors::new(&vv, d)?);
+    let mut z = Fresh::new(b * tq * h * d);
+    let sheet = z.sheet(d);
+    (0..b * h).into_par_iter().for_each(|r| {
+        let weights = &weights[r * tq * tk..(r + 1) * tq * tk];
+        let to = |query: usize| sheet.at((r / h * tq + query) * h + r % h, 0);
+        // SAFETY: each vector of each head is written by one task, once.
+        unsafe { dense::mix(weights, tq, tk, values.head(r / h, 0, r % h / g), to) };
     });
-    Ok(Tensor::from_vec(out, (b, 1, h, d), &Device::Cpu)?)
+    // SAFETY: all queries of all heads have been written.
+    Ok(Tensor::from_vec(unsafe { z.filled() }, (b, tq, h, d), &Device::Cpu)?)
 }

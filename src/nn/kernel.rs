@@ -4,6 +4,7 @@
 //! are compiled a second time for AVX2. No product is fused with a sum, so both versions give the same bits.
 
 use super::Form;
+use super::buffer::Fresh;
 use crate::{Error, Result};
 use candle_core::{CpuStorage, DType, Storage, StorageRef, Tensor};
 use half::{bf16, f16};
@@ -127,6 +128,30 @@ pub fn fill_rows(out: &mut [f32], width: usize, cost: usize, row: impl Fn(usize,
     });
 }
 
+/// A copy of `x` in which `row(r, out_r)` changed every row of `width`; `cost` is as for [`fill_rows`].
+pub fn changed_rows(x: &[f32], width: usize, cost: usize, row: impl Fn(usize, &mut [f32]) + Sync) -> Vec<f32> {
+    if width == 0 || x.is_empty() {
+        return x.to_vec();
+    }
+    let mut out = Fresh::new(x.len());
+    let sheet = out.sheet(width);
+    let rows = x.len() / width;
+    let one = |r: usize| {
+        // SAFETY: each row is copied and changed by one task alone.
+        unsafe {
+            sheet.at(r, 0).copy_from_nonoverlapping(x[r * width..].as_ptr(), width);
+            row(r, sheet.part(r, 0..width));
+        }
+    };
+    if rows.saturating_mul(cost) < PARALLEL {
+        (0..rows).for_each(one);
+    } else {
+        (0..rows).into_par_iter().with_min_len((TASK / cost.max(1)).max(1)).for_each(one);
+    }
+    // SAFETY: all rows have been written.
+    unsafe { out.filled() }
+}
+
 /// e^x to 2e-7 relative; exactly 0 below -87.3 (so for -inf), infinite above 88.3, NaN for NaN.
 #[inline(always)]
 pub fn exp(x: f32) -> f32 {
@@ -247,10 +272,17 @@ wide! {
         }
     }
 
-    /// out = (x - mean) * inverse, where inverse is 1 / scale.
-    pub fn normalize(out: &mut [f32], x: &[f32], mean: f32, inverse: f32) {
-        for (o, &x) in out.iter_mut().zip(x) {
-            *o = (x - mean) * inverse;
+    /// x = (x - mean) * inverse, where inverse is 1 / scale.
+    pub fn normalize(x: &mut [f32], mean: f32, inverse: f32) {
+        for x in x {
+            *x = (*x - mean) * inverse;
+        }
+    }
+
+    /// x = x * factor.
+    pub fn scale(x: &mut [f32], factor: f32) {
+        for x in x {
+            *x *= factor;
         }
     }
 

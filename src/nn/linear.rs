@@ -2,17 +2,17 @@
 //!
 //! Weights may be stored as bf16 or f16 while activations are f32: the product is then taken in f32. Candle's CPU
 //! refuses bf16 products, and spends up to ten times the product on repacking a transposed weight for a few rows. The
-//! inference form therefore reads each weight once, in its stored type, for up to four rows (decoding), and computes
+//! inference form therefore takes inner products with the weights where they lie, in their stored type ([`dense`]).
+//! Where the processor lacks the vectors for that, it does so for a few rows only (decoding), and computes
 //! y^T = W x^T, where nothing big is repacked, for short prompts.
 
 use super::Form;
+use super::dense::{self, Weight};
 use super::kernel::{self, View};
 use super::learn;
 use crate::{Error, Result};
-use candle_core::{D, DType, Tensor};
+use candle_core::{DType, Tensor};
 
-/// Rows of input up to which the inference form takes inner products instead of a matrix product.
-const FEW_ROWS: usize = 4;
 /// Rows of input up to which W x^T is faster than x W^T (measured on 4096 x 1024: 16 rows 25 times, 64 rows twice).
 const SHORT: usize = 64;
 
@@ -46,8 +46,8 @@ impl Linear {
         })
     }
 
-    /// The map of `x` `[.., in]`: `[.., out]` in the float type of `x`.
-    pub fn forward(&self, x: &Tensor, form: Form) -> Result<Tensor> {
+    /// The shape of the map of `x` `[.., in]`.
+    pub(super) fn mapped(&self, x: &Tensor) -> Result<Vec<usize>> {
         let (inputs, outputs) = self.sizes()?;
         let mut shape = x.dims().to_vec();
         match shape.last_mut() {
@@ -59,6 +59,21 @@ impl Linear {
                 ));
             }
         }
+        Ok(shape)
+    }
+
+    /// The bias as f32.
+    pub(super) fn bias_values(&self) -> Result<Option<Vec<f32>>> {
+        let values = |bias: &Tensor| bias.to_dtype(DType::F32)?.flatten_all()?.to_vec1();
+        Ok(self.bias.as_ref().map(values).transpose()?)
+    }
+
+    /// The map of `x` `[.., in]`: `[.., out]` in the float type of `x`.
+    pub fn forward(&self, x: &Tensor, form: Form) -> Result<Tensor> {
+        let shape = self.mapped(x)?;
+        if dense::applies(self, x, form) {
+            return self.dense(x, None, &shape);
+        }
         if learn::applies(form, x) && self.weight.dtype() == DType::F32 && x.rank() > 1 {
             let y = learn::matrix(&x.contiguous()?, &self.weight, self.layout)?; // [.., out]
             return match &self.bias {
@@ -66,16 +81,12 @@ impl Linear {
                 None => Ok(y),
             };
         }
-        let x = x.reshape(((), inputs))?; // [n, in]
-        let y = if self.few_rows(&x, form)? {
-            self.inner_products(&x, inputs, outputs)?
-        } else {
-            let w = self.weight.to_dtype(x.dtype())?;
-            match self.layout {
-                Layout::OutIn if kernel::applies(form, &x) && x.dim(0)? <= SHORT => w.matmul(&x.t()?)?.t()?,
-                Layout::OutIn => x.matmul(&w.t()?)?,
-                Layout::InOut => x.matmul(&w)?,
-            }
+        let x = x.reshape(((), self.sizes()?.0))?; // [n, in]
+        let w = self.weight.to_dtype(x.dtype())?;
+        let y = match self.layout {
+            Layout::OutIn if kernel::applies(form, &x) && x.dim(0)? <= SHORT => w.matmul(&x.t()?)?.t()?,
+            Layout::OutIn => x.matmul(&w.t()?)?,
+            Layout::InOut => x.matmul(&w)?,
         }; // [n, out]
         let y = match &self.bias {
             Some(bias) => y.broadcast_add(&bias.to_dtype(y.dtype())?)?,
@@ -84,43 +95,62 @@ impl Linear {
         Ok(y.reshape(shape)?)
     }
 
-    fn few_rows(&self, x: &Tensor, form: Form) -> Result<bool> {
-        Ok(kernel::applies(form, x)
-            && self.layout == Layout::OutIn
-            && matches!(self.weight.dtype(), DType::F32 | DType::BF16 | DType::F16)
-            && self.weight.device().is_cpu()
-            && self.weight.is_contiguous()
-            && x.dim(0)? <= FEW_ROWS)
+    /// `stream` `[.., out]` plus the map of `x` `[.., in]`, in one pass where kernels run. The sum has the same bits as
+    /// in two.
+    pub fn add_to(&self, stream: &Tensor, x: &Tensor, form: Form) -> Result<Tensor> {
+        let shape = self.mapped(x)?;
+        if dense::applies(self, x, form) && kernel::applies(form, stream) && stream.dims() == shape {
+            return self.dense(x, Some(stream), &shape);
+        }
+        Ok((stream + self.forward(x, form)?)?)
     }
 
-    /// `[n, in] -> [n, out]`, one pass over the weight.
-    fn inner_products(&self, x: &Tensor, inputs: usize, outputs: usize) -> Result<Tensor> {
-        let n = x.dim(D::Minus2)?;
-        let x = x.contiguous()?;
-        let (vx, vw) = (View::new(&x), View::new(&self.weight));
-        let xs = &vx.f32()?[..n * inputs];
-        let mut by_output = vec![0f32; outputs * n]; // [out, n]
-        match self.weight.dtype() {
-            DType::BF16 => products(&mut by_output, xs, vw.bf16()?, inputs, kernel::dot_bf16),
-            DType::F16 => products(&mut by_output, xs, vw.f16()?, inputs, kernel::dot_f16),
-            _ => products(&mut by_output, xs, vw.f32()?, inputs, kernel::dot),
-        }
-        let y = if n == 1 {
-            Tensor::from_vec(by_output, (1, outputs), x.device())?
-        } else {
-            Tensor::from_vec(by_output, (outputs, n), x.device())?.t()?.contiguous()?
-        };
-        Ok(y) // [n, out]
+    fn dense(&self, x: &Tensor, stream: Option<&Tensor>, shape: &[usize]) -> Result<Tensor> {
+        let (x, stream) = (x.contiguous()?, stream.map(Tensor::contiguous).transpose()?);
+        let (vx, vw, vs) = (View::new(&x), View::new(&self.weight), stream.as_ref().map(View::new));
+        let weight = Weight::new(&vw, &self.weight)?;
+        let rows = x.elem_count() / weight.inputs.max(1);
+        let (bias, stream) = (self.bias_values()?, vs.as_ref().map(View::f32).transpose()?);
+        let mut y = dense::products(&vx.f32()?[..x.elem_count()], rows, &[&weight], |_, row, columns, y| {
+            if let Some(bias) = &bias {
+                kernel::add(y, &bias[columns.clone()]);
+            }
+            if let Some(stream) = stream {
+                kernel::add(y, &stream[row * weight.outputs + columns.start..][..y.len()]);
+            }
+        });
+        Ok(Tensor::from_vec(y.remove(0), shape, x.device())?)
     }
 }
 
-/// out `[out, n]` := the inner products of the rows of `w` `[out, inputs]` with those of `xs` `[n, inputs]`.
-fn products<W: Sync>(out: &mut [f32], xs: &[f32], w: &[W], inputs: usize, dot: fn(&[f32], &[W]) -> f32) {
-    let n = xs.len() / inputs.max(1);
-    kernel::fill_rows(out, n, n * inputs, |o, y| {
-        let w = &w[o * inputs..(o + 1) * inputs];
-        for (y, x) in y.iter_mut().zip(xs.chunks_exact(inputs)) {
-            *y = dot(x, w);
+/// Several maps of one `x` `[.., in]`: `[.., out]` each. Small ones are not worth a task of their own.
+pub fn forward_all<const N: usize>(maps: [&Linear; N], x: &Tensor, form: Form) -> Result<[Tensor; N]> {
+    let together = maps.iter().all(|map| dense::applies(map, x, form));
+    let mut all = Vec::with_capacity(N);
+    if together {
+        let x = x.contiguous()?;
+        let view = View::new(&x);
+        let views = maps.map(|map| View::new(&map.weight));
+        let (mut weights, mut biases) = (Vec::with_capacity(N), Vec::with_capacity(N));
+        for (map, view) in maps.iter().zip(&views) {
+            map.mapped(&x)?;
+            weights.push(Weight::new(view, &map.weight)?);
+            biases.push(map.bias_values()?);
         }
-    });
+        let rows = x.elem_count() / weights.first().map_or(1, |w| w.inputs.max(1));
+        let weights: Vec<&Weight> = weights.iter().collect();
+        let outs = dense::products(&view.f32()?[..x.elem_count()], rows, &weights, |i, _, columns, y| {
+            if let Some(bias) = &biases[i] {
+                kernel::add(y, &bias[columns]);
+            }
+        });
+        for (map, y) in maps.iter().zip(outs) {
+            all.push(Tensor::from_vec(y, map.mapped(&x)?, x.device())?);
+        }
+    } else {
+        for map in maps {
+            all.push(map.forward(x, form)?);
+        }
+    }
+    all.try_into().map_err(|_| Error::invalid("maps were lost", "report this as a defect"))
 }

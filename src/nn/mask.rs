@@ -4,6 +4,8 @@
 //! real tokens, so that padding on either side changes nothing. Queries are the last Tq of the Tk keys: query i is
 //! key Tk - Tq + i. A query that is itself padding sees only itself, which keeps its row finite.
 
+use std::ops::Range;
+
 use crate::{Error, Result};
 use candle_core::{Device, Tensor};
 
@@ -26,7 +28,25 @@ pub struct CausalMask<'a> {
 #[derive(Clone, Debug)]
 pub struct AttentionMask {
     visible: Tensor,
+    spans: Vec<Span>,
     all: bool,
+}
+
+/// From the first key that a query sees to the last one.
+#[derive(Clone, Debug)]
+pub(super) struct Span {
+    /// Empty for a query that sees none.
+    pub keys: Range<usize>,
+    /// Whether it sees all of them.
+    pub full: bool,
+}
+
+impl Span {
+    fn of(visible: &[u8]) -> Self {
+        let first = visible.iter().position(|&v| v != 0).unwrap_or(0);
+        let end = visible.iter().rposition(|&v| v != 0).map_or(first, |last| last + 1);
+        Self { keys: first..end, full: visible[first..end].iter().all(|&v| v != 0) }
+    }
 }
 
 impl AttentionMask {
@@ -81,8 +101,14 @@ impl AttentionMask {
         let rows = if same { b.min(1) } else { b };
         visible.truncate(rows * tq * tk);
         let all = visible.iter().all(|&v| v != 0);
+        let spans = visible.chunks_exact(tk.max(1)).map(Span::of).collect();
         let visible = Tensor::from_vec(visible, (rows, 1, tq, tk), device)?;
-        Ok(Self { visible, all })
+        Ok(Self { visible, spans, all })
+    }
+
+    /// The span of each query, `[B or 1, Tq]`.
+    pub(super) fn spans(&self) -> &[Span] {
+        &self.spans
     }
 
     /// 1 where a query sees a key, u8 `[B or 1, 1, Tq, Tk]`; one row where all rows are alike.

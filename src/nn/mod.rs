@@ -17,11 +17,17 @@
 //! # Ok::<(), optrode::Error>(())
 //! ```
 
+mod activated;
 mod activation;
 mod alibi;
 mod attend;
 mod attention;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod buffer;
+mod dense;
 mod embedding;
+mod heads;
 mod kernel;
 mod learn;
 mod linear;
@@ -33,12 +39,13 @@ mod rope;
 mod rope_scaling;
 mod softmax;
 
+pub use activated::{Activated, Maps, activated};
 pub use activation::Activation;
 pub use alibi::{Alibi, AlibiRounding};
 pub use attend::{Attended, attend};
 pub use attention::{mix, scores};
 pub use embedding::Embedding;
-pub use linear::{Layout, Linear};
+pub use linear::{Layout, Linear, forward_all};
 pub use loss::{cross_entropy, soft_cross_entropy};
 pub use mask::{AttentionMask, CausalMask};
 pub use norm::{Norm, NormKind, NormOut, Want};

@@ -130,23 +130,20 @@ impl Norm {
         let input = x.contiguous()?;
         let view = View::new(&input);
         let values = &view.f32()?[..input.elem_count()];
-        let row = |r: usize| &values[r * d..(r + 1) * d];
-
-        let mut stats = vec![0f32; values.len().checked_div(d).unwrap_or(0) * 2]; // mean and scale of each row
-        kernel::fill_rows(&mut stats, 2, 2 * d, |r, stat| {
-            let x = row(r);
+        let stats = |x: &[f32]| {
             let mean = match self.kind {
                 NormKind::Layer => kernel::sum(x) / d as f32,
                 NormKind::Rms => 0.0,
             };
-            let scale = (kernel::sum_squares(x, mean) / d as f32 + self.eps as f32).sqrt();
-            stat.copy_from_slice(&[mean, scale]);
-        });
-        let normalize = |r: usize, y: &mut [f32]| kernel::normalize(y, row(r), stats[2 * r], 1.0 / stats[2 * r + 1]);
+            (mean, (kernel::sum_squares(x, mean) / d as f32 + self.eps as f32).sqrt())
+        };
+        let normalize = |y: &mut [f32]| {
+            let (mean, scale) = stats(y);
+            kernel::normalize(y, mean, 1.0 / scale);
+        };
 
-        let mut out = vec![0f32; values.len()];
-        kernel::fill_rows(&mut out, d, 3 * d, |r, y| {
-            normalize(r, y);
+        let out = kernel::changed_rows(values, d, 5 * d, |r, y| {
+            normalize(y);
             if let Some(w) = row_of(&weight, r, d) {
                 kernel::multiply(y, w);
             }
@@ -155,8 +152,7 @@ impl Norm {
             }
         });
         let normalized = want.normalized.then(|| {
-            let mut n = vec![0f32; values.len()];
-            kernel::fill_rows(&mut n, d, d, normalize);
+            let n = kernel::changed_rows(values, d, 3 * d, |_, y| normalize(y));
             Tensor::from_vec(n, x.shape(), &Device::Cpu)
         });
         let scale = want.scale.then(|| {
@@ -164,7 +160,8 @@ impl Norm {
             if let Some(last) = shape.last_mut() {
                 *last = 1;
             }
-            let scales: Vec<f32> = stats.chunks_exact(2).map(|stat| stat[1]).collect();
+            let mut scales = vec![0f32; values.len().checked_div(d).unwrap_or(0)];
+            kernel::fill_rows(&mut scales, 1, 2 * d, |r, scale| scale[0] = stats(&values[r * d..(r + 1) * d]).1);
             Tensor::from_vec(scales, shape, &Device::Cpu)
         });
         Ok(NormOut {

@@ -128,8 +128,7 @@ impl Rope {
         let x = x.contiguous()?;
         let (view, view_cos, view_sin) = (View::new(&x), View::new(&tables.cos), View::new(&tables.sin));
         let (values, cos, sin) = (view.f32()?, view_cos.f32()?, view_sin.f32()?);
-        let mut out = values[..x.elem_count()].to_vec();
-        kernel::fill_rows(&mut out, h * d, h * d, |token, y| {
+        let out = kernel::changed_rows(&values[..x.elem_count()], h * d, h * d, |token, y| {
             let at = if rows == 1 { token % t } else { token } * half;
             let (cos, sin) = (&cos[at..at + half], &sin[at..at + half]);
             for head in y.chunks_exact_mut(d) {

@@ -4,7 +4,7 @@
 //! Candle's `softmax_last_dim` has no backward pass; the composed softmax here stays finite with -inf entries, gives
 //! them exactly 0 and no gradient, and makes a row of nothing but -inf zero.
 
-use super::attention::mismatch;
+use super::attention::misfit;
 use super::kernel::{self, View};
 use super::learn;
 use super::{AttentionMask, Form};
@@ -85,11 +85,7 @@ fn change_rows(x: &Tensor, row: impl Fn(usize, &mut [f32]) + Sync) -> Result<Ten
     let view = View::new(&x);
     let values = view.f32()?;
     let width = x.dim(D::Minus1)?;
-    let mut out = vec![0f32; x.elem_count()];
-    kernel::fill_rows(&mut out, width, width * COST, |r, y| {
-        y.copy_from_slice(&values[r * width..(r + 1) * width]);
-        row(r, y);
-    });
+    let out = kernel::changed_rows(&values[..x.elem_count()], width, width * COST, row);
     Ok(Tensor::from_vec(out, x.shape(), &Device::Cpu)?)
 }
 
@@ -114,19 +110,25 @@ impl ScoreRule<'_> {
         Ok(s)
     }
 
-    /// Cap, bias and mask, then `finish`, on every row.
-    fn kernel(&self, scores: &Tensor, finish: impl Fn(&mut [f32]) + Sync) -> Result<Tensor> {
-        let (b, h, tq, tk) = scores.dims4()?;
-        let visible = (!self.mask.all_visible()).then(|| self.mask.visible());
-        for (name, part, heads) in [("mask", visible, 1), ("bias", self.bias, h)] {
+    /// Checks mask and bias against scores `[B, H, Tq, Tk]`.
+    pub(super) fn check(&self, (b, h, tq, tk): (usize, usize, usize, usize)) -> Result<()> {
+        for (name, part, heads) in [("mask", Some(self.mask.visible()), 1), ("bias", self.bias, h)] {
             let fits = |t: &Tensor| {
                 t.is_contiguous()
                     && matches!(*t.dims(), [rows, ht, q, k] if (rows == 1 || rows == b) && (ht, q, k) == (heads, tq, tk))
             };
             if let Some(part) = part.filter(|t| !fits(t)) {
-                return Err(mismatch(name, part, "scores", scores));
+                return Err(misfit(name, part.dims(), "scores", &[b, h, tq, tk]));
             }
         }
+        Ok(())
+    }
+
+    /// Cap, bias and mask, then `finish`, on every row.
+    fn kernel(&self, scores: &Tensor, finish: impl Fn(&mut [f32]) + Sync) -> Result<Tensor> {
+        let (b, h, tq, tk) = scores.dims4()?;
+        self.check((b, h, tq, tk))?;
+        let visible = (!self.mask.all_visible()).then(|| self.mask.visible());
         let (view_mask, view_bias) = (visible.map(View::new), self.bias.map(View::new));
         let mask = view_mask.as_ref().map(View::u8).transpose()?;
         let bias = view_bias.as_ref().map(View::f32).transpose()?;

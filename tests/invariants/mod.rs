@@ -3,6 +3,7 @@
 mod algebra;
 mod declared;
 mod edits;
+mod growing;
 mod keys;
 mod layouts;
 mod observing;
@@ -11,3 +12,4 @@ mod patching;
 mod placement;
 mod references;
 mod repeatable;
+mod wanted;

@@ -84,6 +84,47 @@ fn both_forms_are_attention_by_definition() {
     }
 }
 
+/// A batch of `b` rows, each padded by one more key than the one before, with a window, a cap and a bias.
+#[test]
+fn attention_in_one_pass_is_attention_by_definition() {
+    let cases =
+        [(2, 5, 5, 4, 2, 8), (1, 70, 70, 6, 2, 64), (2, 1, 7, 4, 2, 20), (3, 1, 33, 3, 1, 96), (2, 35, 40, 4, 4, 130)];
+    for (b, tq, tk, h, kv, d) in cases {
+        // Keys and values lie in longer rows, as in a cache.
+        let cached = |seed| noise(&[b, tk + 3, kv, d], seed).narrow(1, 0, tk).unwrap();
+        let (q, k, v) = (noise(&[b, tq, h, d], 1), cached(2), cached(3));
+        let key: Vec<u32> = (0..b * tk).map(|i| ((i % tk) as u32).saturating_sub((i / tk) as u32)).collect();
+        let real: Vec<bool> = (0..b * tk).map(|i| i % tk >= i / tk).collect();
+        let query: Vec<u32> = key.chunks_exact(tk).flat_map(|row| &row[tk - tq..]).copied().collect();
+        let mask = causal(b, &real, &key, &query, Some(tk / 2));
+        let bias = Alibi::new(h, AlibiRounding::F32, 1.0).unwrap().bias(&query, &key, b, &Device::Cpu).unwrap();
+        let expected = by_definition(&q, &k, &v, 0.7, 1.5, &bias, &mask);
+        let rule = ScoreRule { cap: Some(1.5), bias: Some(&bias), mask: &mask };
+        let run = |asked| attend((&q, &k, &v), 0.7, &rule, asked, Form::Inference).unwrap();
+        let Some(whole) = run((true, true)) else { continue };
+        assert_close(whole.scores.as_ref().unwrap(), &expected[0], 2e-6);
+        assert_close(whole.pattern.as_ref().unwrap(), &expected[1], 2e-6);
+        assert_close(&whole.z, &expected[2], 2e-6);
+        let z = assert_thread_free(|| run((false, false)).unwrap().z);
+        assert_eq!(bits(&z), bits(&whole.z));
+    }
+}
+
+#[test]
+fn a_mask_with_holes_and_a_query_that_sees_nothing_are_heeded() {
+    let (b, t) = (1, 40);
+    let visible: Vec<u8> = (0..t * t).map(|i| u8::from(i / t != 5 && (i % t) % 3 != 1 && i % t <= i / t)).collect();
+    let mask = AttentionMask::from_visible(visible, (b, t, t), &Device::Cpu).unwrap();
+    let (q, k, v) = (noise(&[b, t, 2, 16], 1), noise(&[b, t, 1, 16], 2), noise(&[b, t, 1, 16], 3));
+    let rule = ScoreRule { cap: None, bias: None, mask: &mask };
+    let Some(whole) = attend((&q, &k, &v), 0.25, &rule, (true, true), Form::Inference).unwrap() else { return };
+    let raw = scores(&q, &k, 0.25, Form::Differentiable).unwrap();
+    let expected = pattern(&raw, &rule, true, Form::Differentiable).unwrap();
+    assert_close(&whole.scores.unwrap(), &expected.scores.unwrap(), 1e-6);
+    assert_close(&whole.pattern.unwrap(), &expected.pattern, 1e-6);
+    assert_close(&whole.z, &mix(&expected.pattern, &v, Form::Differentiable).unwrap(), 1e-6);
+}
+
 #[test]
 fn fused_open_and_any_thread_count_give_the_same_bits() {
     let (mask, positions) = padded(67, 13);

@@ -2,6 +2,7 @@
 
 mod activation;
 mod attention;
+mod dense;
 mod linear;
 mod mask;
 mod norm;

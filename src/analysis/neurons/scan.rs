@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::{DENSE, Layer, Shares};
 use crate::analysis::{Corpus, Estimate};
 use crate::hook::reduce::{FiringSpec, Moments, Reducer, ReducerSpec};
-use crate::hook::{Pass, Record, Registry};
+use crate::hook::{Output, Pass, Record, Registry};
 use crate::models::execute::observe;
 use crate::models::{Decoder, Input};
 use crate::{Error, Result};
@@ -42,6 +42,7 @@ impl Scan {
                 Record::reduced("blocks.*.mlp.hook_pre".parse()?, firing),
                 Record::reduced("blocks.*.mlp.hook_post".parse()?, ReducerSpec::Moments {}),
             ],
+            output: Output::Unread,
             ..Pass::default()
         };
         let mut scan = Self { groups: Vec::new(), moments: Vec::new(), width: net.facts().d_mlp };

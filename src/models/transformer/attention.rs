@@ -162,9 +162,9 @@ impl Attention {
         ])
     }
 
-    /// The module's raw output `[b, t, d_model]`. `stream` is what the block got, `norm` the norm that makes `normed`
-    /// of it.
-    pub fn forward(
+    /// Each head's mixed values `[b, t, h, d]`, and what the heads read. `stream` is what the block got, `norm` the norm
+    /// that makes `normed` of it.
+    pub fn mixed(
         &self,
         normed: impl FnOnce(&mut Tap) -> Result<Tensor>,
         stream: &Tensor,
@@ -201,10 +201,14 @@ impl Attention {
             k = norm.forward(k, tap)?;
         }
         let (q, k) = self.rotate(q, k, call, state, tap)?;
-        let v = remember(state, &self.cache[1], v)?; // [b, keys, kv, d]
+        let v = state.append(&self.cache[1], v, form)?; // [b, keys, kv, d]
         let z = self.attend(&q, &k, &v, call, tap)?; // [b, t, h, d]
-        let z = tap.at(self.site.z, z)?;
-        let out = match tap.at_with(self.site.result, || self.result(&z))? {
+        Ok((tap.at(self.site.z, z)?, normed))
+    }
+
+    /// The module's raw output, `[b, t, h, d] -> [b, t, d_model]`.
+    pub fn project(&self, z: &Tensor, tap: &mut Tap) -> Result<Tensor> {
+        let out = match tap.at_with(self.site.result, || self.result(z))? {
             Some(result) => {
                 let sum = result.sum(2)?; // [b, t, d_model]
                 match &self.out.bias {
@@ -212,9 +216,17 @@ impl Attention {
                     None => sum,
                 }
             }
-            None => self.out.forward(&z.flatten_from(2)?, form)?,
+            None => self.out.forward(&z.flatten_from(2)?, tap.form())?,
         };
-        Ok((tap.at(self.site.out, out)?, normed))
+        tap.at(self.site.out, out)
+    }
+
+    /// `stream` plus the module's raw output.
+    pub fn add_to(&self, stream: &Tensor, z: &Tensor, tap: &mut Tap) -> Result<Tensor> {
+        if tap.wants(self.site.result) || tap.wants(self.site.out) {
+            return Ok((stream + self.project(z, tap)?)?);
+        }
+        self.out.add_to(stream, &z.flatten_from(2)?, tap.form())
     }
 
     /// Rotated queries, and all rotated keys with the cached ones.
@@ -224,14 +236,14 @@ impl Attention {
     /// length that the text had then: a text fed in parts equals one fed at once while the frequencies stay the same.
     fn rotate(&self, q: Tensor, k: Tensor, call: &Call, state: &mut State, tap: &mut Tap) -> Result<(Tensor, Tensor)> {
         let form = tap.form();
-        let Some(index) = self.layer.rope else { return Ok((q, remember(state, &self.cache[0], k)?)) };
+        let Some(index) = self.layer.rope else { return Ok((q, state.append(&self.cache[0], k, form)?)) };
         let rope = &call.ropes[index];
         let q = tap.at(self.site.rot_q, rope.rope.apply(&q.contiguous()?, &rope.queries, form)?)?;
         let turned = rope.rope.apply(&k.contiguous()?, &rope.queries, form)?;
         let turned = tap.at(self.site.rot_k, turned)?; // [b, t, kv, d]
-        let Some(keys) = &rope.keys else { return Ok((q, remember(state, &self.cache[0], turned)?)) };
+        let Some(keys) = &rope.keys else { return Ok((q, state.append(&self.cache[0], turned, form)?)) };
         let new = k.dim(1)?;
-        let all = remember(state, &self.cache[0], k)?;
+        let all = state.append(&self.cache[0], k, form)?;
         let old = all.dim(1)? - new;
         if old == 0 {
             return Ok((q, turned));
@@ -284,19 +296,6 @@ impl Attention {
         let result = z.matmul(&weight.contiguous()?)?; // [h, b t, d_model]
         Ok(result.transpose(0, 1)?.reshape((b, t, h, d_model))?)
     }
-}
-
-/// Appends new keys or values to the cached ones and returns all.
-fn remember(state: &mut State, name: &str, new: Tensor) -> Result<Tensor> {
-    if !state.keeps() {
-        return Ok(new);
-    }
-    let all = match state.tensors.get(name) {
-        Some(old) => Tensor::cat(&[old, &new], 1)?,
-        None => new.contiguous()?,
-    };
-    state.tensors.insert(name.to_string(), all.clone());
-    Ok(all)
 }
 
 /// q/k norms, whose gains come in three shapes.

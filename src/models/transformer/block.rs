@@ -83,47 +83,64 @@ impl Block {
         self.mlp.output()
     }
 
-    /// `[b, t, d] -> [b, t, d]`.
-    pub fn forward(&self, x: Tensor, call: &Call, state: &mut State, tap: &mut Tap) -> Result<Tensor> {
+    /// `[b, t, d] -> [b, t, d]`, or `None` once nobody wants what comes.
+    pub fn forward(&self, x: Tensor, call: &Call, state: &mut State, tap: &mut Tap) -> Result<Option<Tensor>> {
         let x = tap.at(self.site.resid_pre, x)?;
+        if call.over(self.site.resid_pre.next(), tap) {
+            return Ok(None);
+        }
         let before = self.ln1.as_ref().filter(|_| self.placement != Placement::AfterAdd);
         let norm_input = |tap: &mut Tap| before.map_or(Ok(x.clone()), |n| n.forward(&x, tap));
-        let (attn, normed) = self.attn.forward(norm_input, &x, before, call, state, tap)?;
-        let attn = self.contribution(attn, self.ln1_post.as_ref(), self.site.attn_out, tap)?;
-        if self.placement.parallel() {
-            return self.finish_parallel(x, attn, normed, tap);
-        }
-        let mid = (x + attn)?;
-        let mid = match (&self.ln1, self.placement) {
-            (Some(norm), Placement::AfterAdd) => norm.forward(&mid, tap)?,
-            _ => mid,
+        let (z, normed) = self.attn.mixed(norm_input, &x, before, call, state, tap)?;
+        let mid = match self.adds_raw(self.ln1_post.as_ref(), self.site.attn_out, tap) {
+            true => self.attn.add_to(&x, &z, tap)?,
+            false => {
+                let raw = self.attn.project(&z, tap)?;
+                (&x + self.contribution(raw, self.ln1_post.as_ref(), self.site.attn_out, tap)?)?
+            }
         };
-        let mid = tap.at(self.site.resid_mid, mid)?;
-        let read = tap.at(self.site.mlp_in, mid.clone())?;
-        let before = self.ln2.as_ref().filter(|_| self.placement != Placement::AfterAdd);
-        let read = before.map_or(Ok(read.clone()), |n| n.forward(&read, tap))?;
-        let mlp = self.mlp.forward(&read, tap)?;
-        let mlp = self.contribution(mlp, self.ln2_post.as_ref(), self.site.mlp_out, tap)?;
-        let post = (mid + mlp)?;
+        if call.over(self.site.attn_out.next(), tap) {
+            return Ok(None);
+        }
+        let (mid, read) = match self.placement.parallel() {
+            true => (mid, self.parallel_input(x, normed, tap)?),
+            false => {
+                let mid = match (&self.ln1, self.placement) {
+                    (Some(norm), Placement::AfterAdd) => norm.forward(&mid, tap)?,
+                    _ => mid,
+                };
+                let mid = tap.at(self.site.resid_mid, mid)?;
+                let read = tap.at(self.site.mlp_in, mid.clone())?;
+                let before = self.ln2.as_ref().filter(|_| self.placement != Placement::AfterAdd);
+                let read = before.map_or(Ok(read.clone()), |n| n.forward(&read, tap))?;
+                (mid, read)
+            }
+        };
+        let Some(neurons) = self.mlp.neurons(&read, call, tap)? else { return Ok(None) };
+        let post = match self.adds_raw(self.ln2_post.as_ref(), self.site.mlp_out, tap) {
+            true => self.mlp.add_to(&mid, &neurons, tap)?,
+            false => {
+                let raw = self.mlp.project(&neurons, tap)?;
+                (mid + self.contribution(raw, self.ln2_post.as_ref(), self.site.mlp_out, tap)?)?
+            }
+        };
         let post = match (&self.ln2, self.placement) {
             (Some(norm), Placement::AfterAdd) => norm.forward(&post, tap)?,
             _ => post,
         };
-        tap.at(self.site.resid_post, post)
+        tap.at(self.site.resid_post, post).map(Some)
     }
 
-    /// The MLP reads the same stream as attention, through its own norm or attention's.
-    fn finish_parallel(&self, x: Tensor, attn: Tensor, normed: Tensor, tap: &mut Tap) -> Result<Tensor> {
-        let read = match &self.ln2 {
-            Some(norm) => {
-                let stream = tap.at(self.site.mlp_in, x.clone())?;
-                norm.forward(&stream, tap)?
-            }
-            None => normed,
-        };
-        let mlp = self.mlp.forward(&read, tap)?;
-        let mlp = self.contribution(mlp, None, self.site.mlp_out, tap)?;
-        tap.at(self.site.resid_post, ((x + attn)? + mlp)?)
+    /// Where the MLP stands beside attention it reads the same stream, through its own norm or attention's.
+    fn parallel_input(&self, x: Tensor, normed: Tensor, tap: &mut Tap) -> Result<Tensor> {
+        let Some(norm) = &self.ln2 else { return Ok(normed) };
+        let stream = tap.at(self.site.mlp_in, x)?;
+        norm.forward(&stream, tap)
+    }
+
+    /// True where a module's raw output is added to the stream as it is, and nobody looks at what is added.
+    fn adds_raw(&self, post: Option<&TappedNorm>, site: SiteId, tap: &Tap) -> bool {
+        post.is_none() && self.multiplier == 1.0 && !tap.wants(site)
     }
 
     /// A module's output as it is added to the stream.

@@ -4,7 +4,7 @@ use candle_core::{Device, Tensor};
 
 use super::facts::Facts;
 use crate::Result;
-use crate::hook::Context;
+use crate::hook::{Context, Output, SiteId, Tap};
 use crate::nn::{Alibi, AlibiRounding, AttentionMask, CausalMask, Rope, RopeTables};
 
 /// A rotary embedding with its tables for this call.
@@ -17,13 +17,15 @@ pub(super) struct CallRope {
 
 pub(super) struct Call {
     pub context: Context,
+    /// Nobody reads the output, nor what a cache would keep for the next call.
+    stops: bool,
     masks: Vec<(Option<usize>, AttentionMask)>,
     pub ropes: Vec<CallRope>,
     pub alibi: Option<Tensor>,
 }
 
 impl Call {
-    pub fn new(facts: &Facts, context: Context, device: &Device) -> Result<Self> {
+    pub fn new(facts: &Facts, context: Context, keeps: bool, tap: &Tap, device: &Device) -> Result<Self> {
         let rows = context.rows;
         let mut masks: Vec<(Option<usize>, AttentionMask)> = Vec::new();
         for layer in &facts.layers {
@@ -57,7 +59,13 @@ impl Call {
                 Some(alibi.bias(&context.position, &context.key_position, rows, device)?)
             }
         };
-        Ok(Self { context, masks, ropes, alibi })
+        let stops = tap.output() == Output::Unread && !keeps;
+        Ok(Self { context, stops, masks, ropes, alibi })
+    }
+
+    /// True when nothing from `site` on is worth computing.
+    pub fn over(&self, site: SiteId, tap: &Tap) -> bool {
+        self.stops && !tap.wants_from(site)
     }
 
     /// The mask of layers with this window.

@@ -2,12 +2,13 @@
 
 use candle_core::{D, Tensor};
 
+use super::call::Call;
 use super::facts::{Facts, Names};
 use super::load::Loader;
 use super::sites::find;
 use crate::Result;
 use crate::hook::{SiteId, SiteTable, Tap};
-use crate::nn::{Activation, Linear};
+use crate::nn::{Activation, Linear, Maps, activated};
 
 #[derive(Clone, Debug)]
 enum Projections {
@@ -74,8 +75,35 @@ impl Mlp {
         &self.down
     }
 
-    /// `[b, t, d] -> [b, t, d]`, the module's raw output.
-    pub fn forward(&self, x: &Tensor, tap: &mut Tap) -> Result<Tensor> {
+    /// The neurons as the down projection reads them, `[b, t, d] -> [b, t, m]`; `None` once nobody wants what comes.
+    pub fn neurons(&self, x: &Tensor, call: &Call, tap: &mut Tap) -> Result<Option<Tensor>> {
+        let post = match self.fused(x, tap)? {
+            Some(post) => post,
+            None => self.composed(x, tap)?,
+        };
+        let post = tap.at(self.post, post)?;
+        Ok((!call.over(self.post.next(), tap)).then_some(post))
+    }
+
+    /// In one pass, where nobody changes what lies inside.
+    fn fused(&self, x: &Tensor, tap: &mut Tap) -> Result<Option<Tensor>> {
+        if tap.opens(self.pre) || tap.opens(self.pre_linear) {
+            return Ok(None);
+        }
+        let maps = match &self.projections {
+            Projections::Plain { up } => Maps::Plain(up),
+            Projections::Gated { gate, up } => Maps::Gated(gate, up),
+            Projections::Fused { gate_up } => Maps::Joined(gate_up),
+        };
+        let asked = (tap.wants(self.pre), tap.wants(self.pre_linear));
+        let Some(all) = activated(x, maps, self.activation, asked, tap.form())? else { return Ok(None) };
+        for (site, seen) in [(self.pre, all.pre), (self.pre_linear, all.linear)] {
+            seen.map(|seen| tap.at(site, seen)).transpose()?;
+        }
+        Ok(Some(all.post))
+    }
+
+    fn composed(&self, x: &Tensor, tap: &mut Tap) -> Result<Tensor> {
         let form = tap.form();
         let (pre, linear) = match &self.projections {
             Projections::Plain { up } => (up.forward(x, form)?, None), // [b, t, m]
@@ -87,15 +115,26 @@ impl Mlp {
             }
         };
         let pre = tap.at(self.pre, pre)?;
-        let post = match linear {
-            None => self.activation.forward(&pre, form)?,
+        match linear {
+            None => self.activation.forward(&pre, form),
             Some(linear) => {
                 let linear = tap.at(self.pre_linear, linear)?;
-                self.activation.gated(&pre, &linear, form)?
+                self.activation.gated(&pre, &linear, form)
             }
-        };
-        let post = tap.at(self.post, post)?;
-        let out = self.down.forward(&post, form)?; // [b, t, d]
+        }
+    }
+
+    /// The module's raw output, `[b, t, m] -> [b, t, d]`.
+    pub fn project(&self, post: &Tensor, tap: &mut Tap) -> Result<Tensor> {
+        let out = self.down.forward(post, tap.form())?;
         tap.at(self.out, out)
+    }
+
+    /// `stream` plus the module's raw output.
+    pub fn add_to(&self, stream: &Tensor, post: &Tensor, tap: &mut Tap) -> Result<Tensor> {
+        if tap.wants(self.out) {
+            return Ok((stream + self.project(post, tap)?)?);
+        }
+        self.down.add_to(stream, post, tap.form())
     }
 }

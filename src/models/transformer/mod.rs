@@ -20,7 +20,7 @@ use candle_core::{DType, Device, Tensor};
 use serde_json::{Map, Value};
 
 use super::{Input, Network, State, Tokens};
-use crate::hook::{Form, SiteId, SiteTable, Tap};
+use crate::hook::{Form, Output, SiteId, SiteTable, Tap};
 use crate::nn::{Embedding, Layout, Linear, softcap};
 use crate::{Error, Result};
 
@@ -55,6 +55,8 @@ pub struct Decoder {
     head: Linear,
     parameters: Vec<(String, Tensor)>,
     device: Device,
+    /// The first site after the blocks.
+    after: SiteId,
     site: Sites,
 }
 
@@ -96,6 +98,8 @@ impl Decoder {
             }),
         };
         let head = load_head(&loader, &facts, &names, &embed_table)?;
+        let last = format!("blocks.{}.hook_resid_post", facts.layers.len().max(1) - 1);
+        let after = find(&table, &last).next();
         let site = Sites {
             embed: find(&table, "hook_embed"),
             pos_embed: find(&table, "hook_pos_embed"),
@@ -114,6 +118,7 @@ impl Decoder {
             blocks,
             final_norm,
             head,
+            after,
             site,
         })
     }
@@ -184,6 +189,25 @@ impl Decoder {
         Ok((x + positions)?)
     }
 
+    /// As many of the logits as are read. Who listens after the blocks sees all positions.
+    fn output(&self, x: Tensor, tokens: &Tokens, tap: &mut Tap) -> Result<Tensor> {
+        let (reads, seen) = (tap.output(), tap.wants_from(self.after));
+        match reads {
+            Output::Unread if !seen => self.no_logits(tokens.rows),
+            Output::Unread => {
+                self.unembed(x, tap)?;
+                self.no_logits(tokens.rows)
+            }
+            Output::Last if !seen => self.unembed(last_tokens(&x, tokens)?, tap),
+            Output::Last => last_tokens(&self.unembed(x, tap)?, tokens),
+            Output::Whole => self.unembed(x, tap),
+        }
+    }
+
+    fn no_logits(&self, rows: usize) -> Result<Tensor> {
+        Ok(Tensor::zeros((rows, 0, self.facts.vocab), DType::F32, &self.device)?)
+    }
+
     /// Residual stream to logits: `[b, t, d] -> [b, t, vocab]`.
     fn unembed(&self, x: Tensor, tap: &mut Tap) -> Result<Tensor> {
         let form = tap.form();
@@ -216,20 +240,12 @@ impl Network for Decoder {
     fn forward(&self, input: &Input, state: &mut State, tap: &mut Tap) -> Result<Tensor> {
         let Input::Tokens(tokens) = input;
         tokens.check(state.context.as_ref())?;
-        let context = tokens.context(state.context.as_ref());
-        let longest = (0..tokens.rows).map(|row| context.real_keys(row)).max().unwrap_or(0);
-        self.check(tokens, longest)?;
-        let call = Call::new(&self.facts, context, &self.device)?;
-        tap.enter(call.context.clone());
-        let mut x = self.embed(tokens, &call, tap)?; // [b, t, d]
-        for block in &self.blocks {
-            x = block.forward(x, &call, state, tap)?;
+        match tap.form() {
+            // A thread of the pool hands out parts of its work at once; any other thread would have to be woken each
+            // time that its parts are done.
+            Form::Inference => rayon::scope(|_| self.run(tokens, state, tap)),
+            Form::Differentiable => self.run(tokens, state, tap),
         }
-        let logits = self.unembed(x, tap)?; // [b, t, vocab]
-        if state.keeps() {
-            state.context = Some(call.context);
-        }
-        Ok(logits)
     }
 
     fn parameters(&self) -> &[(String, Tensor)] {
@@ -239,6 +255,40 @@ impl Network for Decoder {
     fn device(&self) -> &Device {
         &self.device
     }
+}
+
+impl Decoder {
+    fn run(&self, tokens: &Tokens, state: &mut State, tap: &mut Tap) -> Result<Tensor> {
+        let context = tokens.context(state.context.as_ref());
+        let longest = (0..tokens.rows).map(|row| context.real_keys(row)).max().unwrap_or(0);
+        self.check(tokens, longest)?;
+        let call = Call::new(&self.facts, context, state.keeps(), tap, &self.device)?;
+        tap.enter(call.context.clone());
+        let mut x = self.embed(tokens, &call, tap)?; // [b, t, d]
+        for block in &self.blocks {
+            match block.forward(x, &call, state, tap)? {
+                Some(post) => x = post,
+                None => return self.no_logits(tokens.rows),
+            }
+        }
+        let logits = self.output(x, tokens, tap)?;
+        if state.keeps() {
+            state.context = Some(call.context);
+        }
+        Ok(logits)
+    }
+}
+
+/// What stands at the last real token of each row: `[b, t, d] -> [b, 1, d]`.
+fn last_tokens(x: &Tensor, tokens: &Tokens) -> Result<Tensor> {
+    let (b, t, d) = x.dims3()?;
+    if t == 1 {
+        return Ok(x.clone());
+    }
+    let last = |(row, real): (usize, &[bool])| (row * t + real.iter().rposition(|r| *r).unwrap_or(0)) as u32;
+    let rows: Vec<u32> = tokens.real.chunks_exact(t).enumerate().map(last).collect();
+    let rows = Tensor::from_vec(rows, b, x.device())?;
+    Ok(x.reshape((b * t, d))?.index_select(&rows, 0)?.reshape((b, 1, d))?)
 }
 
 fn load_head(loader: &Loader, facts: &Facts, names: &Names, embed: &Tensor) -> Result<Linear> {

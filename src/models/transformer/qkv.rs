@@ -6,7 +6,7 @@ use super::facts::{Facts, Names, QkvLayout};
 use super::load::Loader;
 use crate::Result;
 use crate::hook::Form;
-use crate::nn::{Layout, Linear};
+use crate::nn::{Layout, Linear, forward_all};
 
 /// Which of the three.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,11 +87,14 @@ impl Qkv {
             Ok(y.narrow(2, start, rows)?.reshape((b, t, self.count(role), d))?)
         };
         match &self.matrices {
-            Matrices::Separate([q, k, v]) => Ok([
-                q.forward(x, form)?.reshape((b, t, self.heads, d))?,
-                k.forward(x, form)?.reshape((b, t, self.kv_heads, d))?,
-                v.forward(x, form)?.reshape((b, t, self.kv_heads, d))?,
-            ]),
+            Matrices::Separate([q, k, v]) => {
+                let [q, k, v] = forward_all([q, k, v], x, form)?;
+                Ok([
+                    q.reshape((b, t, self.heads, d))?,
+                    k.reshape((b, t, self.kv_heads, d))?,
+                    v.reshape((b, t, self.kv_heads, d))?,
+                ])
+            }
             Matrices::Joined(all) => {
                 let y = all.forward(x, form)?; // [b, t, (heads + 2 kv_heads) d]
                 Ok([split(&y, Role::Query)?, split(&y, Role::Key)?, split(&y, Role::Value)?])
