@@ -2,6 +2,7 @@
 
 use candle_core::{D, Tensor};
 
+use super::circuits::inputs_first;
 use super::facts::{Facts, Names};
 use super::load::Loader;
 use super::sites::find;
@@ -72,6 +73,18 @@ impl Mlp {
     /// `[m] -> [d]`.
     pub fn output(&self) -> &Linear {
         &self.down
+    }
+
+    /// The projection whose values are `hook_pre`: `[d, m]`, f32.
+    pub fn input(&self) -> Result<Tensor> {
+        match &self.projections {
+            Projections::Plain { up } => inputs_first(up),
+            Projections::Gated { gate, .. } => inputs_first(gate),
+            Projections::Fused { gate_up } => {
+                let both = inputs_first(gate_up)?; // [d, 2 m]
+                Ok(both.narrow(1, 0, both.dim(1)? / 2)?.contiguous()?)
+            }
+        }
     }
 
     /// `[b, t, d] -> [b, t, d]`, the module's raw output.
