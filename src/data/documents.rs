@@ -133,6 +133,7 @@ impl Documents {
 
     fn count(&mut self) -> Result<()> {
         let mut survey = self.survey.clone();
+        let mut chunks: Vec<(u64, u64)> = Vec::new();
         for (file, path) in self.files.iter().enumerate() {
             for row in self.rows(path, &survey.files[file].name)? {
                 let (group, text) = row?;
@@ -152,16 +153,16 @@ impl Documents {
                 }
                 survey.files[file].documents += 1;
                 if survey.documents % self.options.chunk == 0 {
-                    self.chunks.push((0, 0));
+                    chunks.push((0, 0));
                 }
-                if let Some(chunk) = self.chunks.last_mut() {
+                if let Some(chunk) = chunks.last_mut() {
                     *chunk = (chunk.0 + 1, chunk.1 + text.len() as u64);
                 }
                 survey.documents += 1;
                 survey.bytes += text.len() as u64;
             }
         }
-        self.survey = survey;
+        (self.survey, self.chunks) = (survey, chunks);
         Ok(())
     }
 

@@ -29,7 +29,7 @@ use super::memory::{self, Needs};
 use crate::data::Documents;
 use crate::hook::SiteTable;
 use crate::models::{Model, Network};
-use crate::store::atlas::{ARRAYS, CHECKPOINT, DATABASE, GroupRow, MANIFEST, NAMES, VERSION};
+use crate::store::atlas::{ARRAYS, CHECKPOINT, DATABASE, MANIFEST, NAMES, VERSION};
 use crate::store::{FileSet, sha256_file};
 use crate::{Error, Result};
 

@@ -6,7 +6,7 @@ use super::reduced::{Reduced, key, untagged};
 use super::units::Watched;
 use crate::hook::reduce::{Firing, Histogram, Moments, Reducer, Sample, Sampled, Top, TopEntry};
 use crate::store::Tokenizer;
-use crate::store::atlas::{ContextRow, GroupRow, ProfileRow, QUANTILES, RunRow, UnitRow, Writer};
+use crate::store::atlas::{ContextRow, GroupRow, ProfileRow, QUANTILES, RunRow, UnitRow, Writer, write_database};
 use crate::{Error, Result};
 
 /// Bands of the sample's quantiles, and their names.
@@ -60,8 +60,16 @@ pub(super) fn write(
     reduced: &Reduced,
     context: &mut dyn FnMut(&Place) -> Result<ContextRow>,
 ) -> Result<()> {
+    write_database(path, |writer| fill(writer, path, reduced, context))
+}
+
+fn fill(
+    writer: &mut Writer,
+    path: &Path,
+    reduced: &Reduced,
+    context: &mut dyn FnMut(&Place) -> Result<ContextRow>,
+) -> Result<()> {
     let about = &reduced.about;
-    let mut writer = Writer::create(path)?;
     writer.run(&RunRow {
         optrode: env!("CARGO_PKG_VERSION").to_string(),
         model: about.model.clone(),
@@ -98,7 +106,7 @@ pub(super) fn write(
             }
         }
     }
-    writer.finish()
+    Ok(())
 }
 
 /// A few members of each band of a unit's values in the sample, in the sample's random order.

@@ -149,7 +149,7 @@ impl Page {
                 Some(e) => [Cell::text(&e.token), Cell::Number { value: e.value, digits: 4 }],
                 None => [Cell::Empty, Cell::Empty],
             };
-            let rows = (0..effects.raised.len().max(effects.lowered.len()));
+            let rows = 0..effects.raised.len().max(effects.lowered.len());
             let rows = rows.map(|i| [cells(effects.raised.get(i)), cells(effects.lowered.get(i))].concat());
             blocks.push(table(&["raises", "by", "lowers", "by"], rows.collect()));
         }

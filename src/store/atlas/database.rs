@@ -1,6 +1,5 @@
-//! The SQLite database of an atlas: written once, in one transaction, and opened as a stranger's.
+//! The SQLite database of an atlas, opened as a stranger's.
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use rusqlite::config::DbConfig;
@@ -8,155 +7,11 @@ use rusqlite::limits::Limit;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
 
 use super::rows::{ContextRow, ExampleRow, GroupRow, ProfileRow, RunRow, SiteRow, UnitRow};
-use super::{SCHEMA, VERSION};
+use super::{APPLICATION, SCHEMA, VERSION};
 use crate::{Error, Result};
 
-/// `PRAGMA application_id`: "opta".
-const APPLICATION: i32 = 0x6f70_7461;
 /// Bytes of the longest text or list in a row: more is damage.
 const LONGEST: i32 = 64 << 20;
-
-/// A database that is being written.
-pub struct Writer {
-    path: PathBuf,
-    connection: Connection,
-    /// Ids of the contexts that are there, by document and position.
-    contexts: HashMap<(u64, u32), i64>,
-    units: i64,
-}
-
-impl Writer {
-    /// A new database.
-    ///
-    /// # Errors
-    /// When it cannot be written.
-    pub fn create(path: &Path) -> Result<Self> {
-        let failed = failed(path);
-        let connection = Connection::open(path).map_err(failed)?;
-        // The folder appears as a whole when it is done; until then nothing has to survive.
-        let pragmas = format!(
-            "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA application_id = {APPLICATION}; \
-             PRAGMA user_version = {VERSION}; PRAGMA foreign_keys = OFF;"
-        );
-        connection.execute_batch(&pragmas).map_err(failed)?;
-        connection.execute_batch(SCHEMA).and_then(|()| connection.execute_batch("BEGIN")).map_err(failed)?;
-        Ok(Self { path: path.to_path_buf(), connection, contexts: HashMap::new(), units: 0 })
-    }
-
-    /// Adds the run.
-    ///
-    /// # Errors
-    /// When it cannot be written, as everywhere here.
-    pub fn run(&self, run: &RunRow) -> Result<()> {
-        let sql = "INSERT INTO runs (optrode, model, model_sha256, job, documents, tokens) VALUES (?, ?, ?, ?, ?, ?)";
-        let row = params![run.optrode, run.model, run.model_sha256, run.job, run.documents as i64, run.tokens as i64];
-        self.insert(sql, row)
-    }
-
-    /// Adds the next group.
-    ///
-    /// # Errors
-    /// When it cannot be written.
-    pub fn group(&self, index: usize, group: &GroupRow) -> Result<()> {
-        let sql = "INSERT INTO groups (id, name, documents, tokens) VALUES (?, ?, ?, ?)";
-        self.insert(sql, params![index as i64, group.name, group.documents as i64, group.tokens as i64])
-    }
-
-    /// Adds a site.
-    ///
-    /// # Errors
-    /// When it cannot be written.
-    pub fn site(&self, index: usize, site: &SiteRow) -> Result<()> {
-        let sql = "INSERT INTO sites (id, name, layer, unit, value, fires, units) VALUES (?, ?, ?, ?, ?, ?, ?)";
-        let layer = site.layer.map(|l| l as i64);
-        let row = params![index as i64, site.name, layer, site.unit, site.value, site.fires, site.units as i64];
-        self.insert(sql, row)
-    }
-
-    /// Adds a unit with its profile; returns its id.
-    ///
-    /// # Errors
-    /// When it cannot be written.
-    pub fn unit(&mut self, site: usize, number: usize, unit: &UnitRow, profile: &[ProfileRow]) -> Result<i64> {
-        let id = self.units;
-        self.units += 1;
-        let sql = "INSERT INTO units VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
-        let [q01, q05, q25, q50, q75, q95, q99] = unit.quantiles;
-        let row = params![
-            id,
-            site as i64,
-            number as i64,
-            unit.count as i64,
-            unit.non_finite as i64,
-            unit.mean,
-            unit.std,
-            unit.skewness,
-            unit.kurtosis,
-            unit.min,
-            unit.max,
-            unit.fired.map(|n| n as i64),
-            unit.rate,
-            q01,
-            q05,
-            q25,
-            q50,
-            q75,
-            q95,
-            q99,
-        ];
-        self.insert(sql, row)?;
-        let sql = "INSERT INTO profiles VALUES (?, ?, ?, ?, ?, ?, ?)";
-        for p in profile {
-            let fired = p.fired.map(|n| n as i64);
-            self.insert(sql, params![id, p.group as i64, p.count as i64, p.mean, p.std, fired, p.rate])?;
-        }
-        Ok(id)
-    }
-
-    /// The id of the context at a place; made by `make` unless it is there.
-    ///
-    /// # Errors
-    /// When it cannot be written, or made.
-    pub fn context(&mut self, document: u64, position: u32, make: impl FnOnce() -> Result<ContextRow>) -> Result<i64> {
-        if let Some(id) = self.contexts.get(&(document, position)) {
-            return Ok(*id);
-        }
-        let id = self.contexts.len() as i64;
-        let row = make()?;
-        let list = |values: serde_json::Value| values.to_string();
-        let (tokens, words) = (list(row.tokens.as_slice().into()), list(row.words.as_slice().into()));
-        let sql = "INSERT INTO contexts VALUES (?, ?, ?, ?, ?, ?, ?, ?)";
-        let (group, focus) = (row.group as i64, row.focus as i64);
-        self.insert(sql, params![id, document as i64, position, group, tokens, focus, words, row.text])?;
-        self.contexts.insert((document, position), id);
-        Ok(id)
-    }
-
-    /// Adds an example.
-    ///
-    /// # Errors
-    /// When it cannot be written.
-    pub fn example(&self, unit: i64, kind: &str, rank: usize, value: f64, context: i64) -> Result<()> {
-        let sql = "INSERT INTO examples VALUES (?, ?, ?, ?, ?)";
-        self.insert(sql, params![unit, kind, rank as i64, value, context])
-    }
-
-    /// Builds the text index and closes the database.
-    ///
-    /// # Errors
-    /// When it cannot be written.
-    pub fn finish(self) -> Result<()> {
-        let sql = "INSERT INTO contexts_text (contexts_text) VALUES ('rebuild'); \
-                   INSERT INTO contexts_text (contexts_text) VALUES ('optimize'); COMMIT;";
-        self.connection.execute_batch(sql).map_err(failed(&self.path))?;
-        self.connection.close().map_err(|(_, e)| failed(&self.path)(e))
-    }
-
-    fn insert(&self, sql: &str, row: impl rusqlite::Params) -> Result<()> {
-        let statement = self.connection.prepare_cached(sql);
-        statement.and_then(|mut s| s.execute(row)).map(|_| ()).map_err(failed(&self.path))
-    }
-}
 
 /// The database of an atlas, opened to be read.
 pub struct Database {
@@ -336,7 +191,7 @@ impl Database {
         read: impl FnMut(&Row) -> rusqlite::Result<T>,
     ) -> Result<Vec<T>> {
         let query = || {
-            let mut statement = self.connection.prepare_cached(sql)?;
+            let mut statement = self.connection.prepare(sql)?;
             let rows = statement.query_map(parameters, read)?;
             rows.collect::<rusqlite::Result<Vec<T>>>()
         };
@@ -389,7 +244,7 @@ fn schema(connection: &Connection) -> rusqlite::Result<Vec<(String, String, Opti
 }
 
 /// SQLite's errors in this crate's words.
-fn failed(path: &Path) -> impl Fn(rusqlite::Error) -> Error + Copy + '_ {
+pub(super) fn failed(path: &Path) -> impl Fn(rusqlite::Error) -> Error + Copy + '_ {
     move |error| {
         use rusqlite::ErrorCode::{DatabaseCorrupt, DiskFull, NotADatabase, SystemIoFailure};
         let hint = match error.sqlite_error_code() {

@@ -13,16 +13,21 @@
 mod arrays;
 mod database;
 mod rows;
+mod writer;
 
 pub use arrays::{Arrays, write_arrays};
-pub use database::{Database, Writer};
+pub use database::Database;
 pub use rows::{ContextRow, ExampleRow, GroupRow, ProfileRow, QUANTILES, RunRow, SiteRow, UnitRow};
+pub use writer::{Writer, write_database};
 
 /// The schema of `atlas.db`, with what every column means.
 pub const SCHEMA: &str = include_str!("schema.sql");
 
 /// The version of the schema, of the names of arrays and of the manifest.
 pub const VERSION: u32 = 1;
+
+/// `PRAGMA application_id` of the database: "opta".
+const APPLICATION: i32 = 0x6f70_7461;
 
 /// The database in an atlas.
 pub const DATABASE: &str = "atlas.db";
