@@ -141,10 +141,16 @@ impl<'a> Corpus<'a> {
 /// and how many tokens of the text stand before each. A text of special tokens alone has none.
 pub(super) fn cut(tokenizer: &Tokenizer, text: &str, window: usize) -> Result<Vec<(usize, Vec<u32>)>> {
     let whole = tokenizer.encode(text, true)?;
-    let before = whole.iter().take_while(|id| tokenizer.special_ids().contains(id)).count();
-    if whole.len() <= window {
-        return Ok(if before < whole.len() { vec![(0, whole)] } else { Vec::new() });
+    let special = |id: &u32| tokenizer.special_ids().contains(id);
+    if whole.iter().all(special) {
+        return Ok(Vec::new());
     }
+    if whole.len() <= window {
+        return Ok(vec![(0, whole)]);
+    }
+    // Special tokens that the text itself begins with are its own.
+    let added = tokenizer.encode("", true)?.len();
+    let before = whole.iter().take(added).take_while(|id| special(id)).count();
     let (start, rest) = whole.split_at(before);
     if window <= start.len() {
         return Err(Error::invalid(

@@ -117,7 +117,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 /// Time between two lines where stderr is no terminal.
-const LINES: Duration = Duration::from_secs(30);
+const LINES: Duration = Duration::from_secs(300);
 
 /// Progress on stderr: a bar with rate and time left, or a line now and then in a log.
 struct Bar {

@@ -36,7 +36,7 @@ fn a_scan_that_was_killed_goes_on_and_counts_nothing_twice() {
     let desk = desk("llama");
     corpus(&desk);
     // Enough to be in the midst of when the first checkpoint is there.
-    let lines: Vec<String> = (0..6000).map(|i| super::words(i, 20)).collect();
+    let lines: Vec<String> = (0..1200).map(|i| super::words(i, 20)).collect();
     std::fs::write(desk.path("corpus/a/much.txt"), lines.join("\n")).unwrap();
     scans(&desk, "straight", &["--checkpoint-every", "0"]);
     let checkpoint = desk.path("killed/checkpoint.safetensors");

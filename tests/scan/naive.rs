@@ -34,7 +34,9 @@ fn a_scan_equals_plain_loops() {
 
         let values = values(&desk.path("m"), &root, &names);
         let sites = database.sites().unwrap();
-        assert_eq!(sites.iter().map(|s| &s.name).collect::<Vec<_>>(), values.keys().collect::<Vec<_>>());
+        let mut known: Vec<&String> = sites.iter().map(|s| &s.name).collect();
+        known.sort();
+        assert_eq!(known, values.keys().collect::<Vec<_>>());
         for (index, site) in sites.iter().enumerate() {
             let units = &values[&site.name];
             assert_eq!(site.units, units.len());

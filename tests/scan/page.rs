@@ -5,6 +5,7 @@ use optrode::models::Network;
 use serde_json::Value;
 
 use super::{Desk, corpus, desk, run, scans};
+use crate::common::shared::shared;
 use crate::common::{assert_close, load};
 
 #[track_caller]
@@ -40,9 +41,14 @@ fn the_page_of_a_neuron_says_what_the_atlas_and_the_weights_know() {
 
 #[test]
 fn without_an_atlas_the_programs_own_texts_are_scanned() {
+    let Some(model) = shared("models/stories260K") else { return };
     let desk = desk("llama");
-    let text = page(&desk, "blocks.{-1}.mlp.hook_post[neuron=0]", &[]);
-    assert!(text.contains("quick scan") && text.contains("By group"), "{text}");
+    let ran = run(&desk, &["neuron", model.to_str().unwrap(), "blocks.{-1}.mlp.hook_post[neuron=0]"]);
+    assert_eq!((ran.code, ran.err.as_str()), (0, ""));
+    assert!(ran.out.contains("quick scan") && ran.out.contains("By group"), "{}", ran.out);
+    // Where the tokenizer knows none of their words, there is nothing to show.
+    let ran = run(&desk, &["neuron", "m", "blocks.0.mlp.hook_post[neuron=0]"]);
+    assert!(ran.code == 2 && ran.err.contains("no token of text"), "{}", ran.err);
 }
 
 #[test]
