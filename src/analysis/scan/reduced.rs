@@ -14,7 +14,7 @@ use crate::hook::reduce::Reducer;
 use crate::store::atlas::{Arrays, write_arrays};
 use crate::{Error, Result};
 
-/// Bits of a reducer's document number that hold the group, so that a kept example tells it.
+/// Bits of a reducer's document number that hold the group, so that a kept example tells it: a corpus has at most 1000.
 const GROUP_BITS: u32 = 10;
 
 /// The number that reducers know a document by.
