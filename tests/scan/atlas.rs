@@ -25,7 +25,7 @@ fn the_committed_schema_of_manifests_is_current_and_true() {
     scans(&desk, "atlas", &["--documents", "3"]);
     let written: Value = serde_json::from_slice(&bytes(&desk, "atlas/manifest.json")).unwrap();
     validate(&written, &schema, &schema).unwrap();
-    let manifest = Manifest::open(&desk.path("atlas")).unwrap();
+    let manifest = Manifest::open(desk.path("atlas/manifest.json")).unwrap();
     assert_eq!((manifest.documents, manifest.version), (12, VERSION));
     assert_eq!(manifest.arrays, optrode::store::sha256_file(desk.path("atlas/arrays.safetensors")).unwrap());
 }

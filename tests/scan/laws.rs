@@ -112,6 +112,23 @@ fn shards_merged_are_one_pass() {
     }
 }
 
+#[test]
+fn a_scan_is_repeated_from_its_manifest() {
+    let desk = desk("llama");
+    corpus(&desk);
+    scans(&desk, "s2", &["--shard", "2/3", "--heads"]);
+    let ran = run(&desk, &["replay", "s2/manifest.json"]);
+    assert_eq!((ran.code, ran.err.as_str()), (0, ""));
+    assert!(ran.out.contains("to the last bit"), "{}", ran.out);
+    let text = String::from_utf8(bytes(&desk, "s2/manifest.json")).unwrap();
+    let tokens = text.lines().find(|l| l.trim_start().starts_with("\"tokens\"")).unwrap();
+    desk.write("s2/manifest.json", text.replace(tokens, "  \"tokens\": 1,"));
+    assert_eq!(run(&desk, &["replay", "s2/manifest.json"]).code, 1);
+    std::fs::write(desk.path("corpus/a/de.txt"), "w3 w4").unwrap();
+    let ran = run(&desk, &["replay", "s2/manifest.json"]);
+    assert!(ran.code == 2 && ran.err.contains("not the scan of the manifest"), "{}", ran.err);
+}
+
 pub fn rows(desk: &Desk, atlas: &str, sql: &str) -> Vec<String> {
     let connection = Connection::open(desk.path(atlas).join(FILES[1])).unwrap();
     let mut statement = connection.prepare(sql).unwrap();

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::job::Job;
 use crate::analysis::Environment;
-use crate::store::atlas::{MANIFEST, VERSION};
+use crate::store::atlas::VERSION;
 use crate::store::text::read_json;
 use crate::{Error, Result};
 
@@ -41,13 +41,13 @@ pub struct Manifest {
 }
 
 impl Manifest {
-    /// Reads the manifest of an atlas.
+    /// Reads the `manifest.json` of an atlas.
     ///
     /// # Errors
     /// A file that is missing, none of this kind, or of another version.
-    pub fn open(atlas: &Path) -> Result<Self> {
-        let path = atlas.join(MANIFEST);
-        let value = read_json(&path)?;
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let value = read_json(path)?;
         if let Some(version) = value.get("version").filter(|v| **v != VERSION) {
             return Err(Error::file(
                 path,

@@ -13,6 +13,7 @@ mod job;
 mod manifest;
 mod merge;
 mod reduced;
+mod replay;
 mod report;
 mod run;
 mod tables;
@@ -37,6 +38,7 @@ pub use job::{Job, Options, Shard};
 pub use manifest::Manifest;
 pub use merge::merge;
 pub use reduced::{About, Reached, key, open};
+pub use replay::{Replay, replay};
 pub use units::{Kind, Watched, watched};
 
 use reduced::Reduced;
@@ -166,7 +168,7 @@ pub fn scan(origin: &Origin, job: &Job, out: &Path, every: Duration, progress: &
         let chunks = reduced.about.reached.chunks;
         (reduced, Some(chunks))
     } else {
-        (Reduced::new(job.clone(), origin.model.folder.name(), sites), None)
+        (Reduced::new(job.clone(), called(origin.model), sites), None)
     };
     let owned = origin.documents.chunks.iter().enumerate().filter(|(i, _)| job.owns(*i as u64));
     let whole = owned.fold(Extent::default(), |sum, (_, (documents, bytes))| Extent {
@@ -205,6 +207,18 @@ pub fn scan(origin: &Origin, job: &Job, out: &Path, every: Duration, progress: &
     })?;
     let seconds = clock.elapsed().as_secs_f64();
     Ok(Scanned { seconds, rate, peak: memory::peak(), ..scanned(&reduced.about, resumed) })
+}
+
+/// What a model is called, wherever its folder lies.
+fn called(model: &Model) -> String {
+    let folder = &model.folder;
+    match folder.origin() {
+        crate::store::Origin::Hub { .. } => folder.name(),
+        crate::store::Origin::Local => {
+            let path = folder.path().canonicalize().unwrap_or_else(|_| folder.path().to_path_buf());
+            path.file_name().map_or_else(|| folder.name(), |name| name.to_string_lossy().into_owned())
+        }
+    }
 }
 
 /// Writes an atlas as a whole.
