@@ -90,6 +90,7 @@ impl<'a> Reader<'a> {
             let counted = |w: &Window| w.ids.iter().filter(|id| !self.special.contains(id)).count() as u64;
             let tokens: u64 = windows.iter().map(counted).sum();
             let bytes: u64 = documents.iter().map(|d| d.text.len() as u64).sum();
+            let mut told = 0;
             if !windows.is_empty() {
                 let net = &self.model.decoder;
                 let registry = Registry::elementary();
@@ -97,7 +98,11 @@ impl<'a> Reader<'a> {
                 for batch in batches(&windows, self.batch) {
                     let input = Input::Tokens(self.tokens(batch, group)?);
                     net.forward(&input, &mut State::none(), &mut Tap::new(&mut plan))?;
-                    progress.advance(&Extent { tokens: batch.iter().map(counted).sum(), ..Extent::default() });
+                    let tokens_of_batch: u64 = batch.iter().map(counted).sum();
+                    // Bytes in proportion, so that the time left is known before the first chunk ends.
+                    let share = (bytes as u128 * tokens_of_batch as u128 / tokens.max(1) as u128) as u64;
+                    told += share;
+                    progress.advance(&Extent { tokens: tokens_of_batch, bytes: share, documents: 0 });
                 }
                 reduced.take(plan.records(net.sites())?, group)?;
             }
@@ -105,7 +110,7 @@ impl<'a> Reader<'a> {
             reached.bytes += bytes;
             let (all_documents, all_tokens) = reached.groups[group];
             reached.groups[group] = (all_documents + documents.len() as u64, all_tokens + tokens);
-            progress.advance(&Extent { documents: documents.len() as u64, bytes, tokens: 0 });
+            progress.advance(&Extent { documents: documents.len() as u64, bytes: bytes - told, tokens: 0 });
         }
         Ok(())
     }
