@@ -25,7 +25,7 @@ use crate::{Error, Result};
   optrode neuron ./stories260K 'blocks.3.mlp.hook_post[neuron=12]' --atlas scanned
   optrode neuron ./stories260K 'blocks.{-1}.attn.hook_result[head=2]' --atlas scanned --json
 
-Without an atlas, the texts that come with the program (paragraphs of novels in six languages) are scanned first: enough
+Without an atlas, some of the texts that come with the program (paragraphs of novels in six languages) are scanned first: enough
 to see what a unit of a small model does, too little to say much of a large one's.")]
 pub struct Args {
     #[command(flatten)]
@@ -63,7 +63,10 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The atlas of the program's own texts, in a temporary folder.
+/// Paragraphs of each language that a quick scan reads.
+const PARAGRAPHS: u64 = 30;
+
+/// The atlas of some of the program's own texts, in a temporary folder.
 fn quick(model: &Model, options: &OpenOptions) -> Result<TempDir> {
     let folder = tempfile::tempdir().map_err(Error::io(std::env::temp_dir()))?;
     let texts = folder.path().join("texts");
@@ -72,7 +75,9 @@ fn quick(model: &Model, options: &OpenOptions) -> Result<TempDir> {
         write_atomic(&path, |file| file.write_all(set.texts.join("\n").as_bytes()).map_err(Error::io(&path)))?;
     }
     let corpus = texts.display().to_string();
-    let documents = Documents::open(&corpus, DocumentOptions::default(), &options.hub)?;
+    // A few seconds' worth.
+    let read = DocumentOptions { per_file: Some(PARAGRAPHS), ..DocumentOptions::default() };
+    let documents = Documents::open(&corpus, read, &options.hub)?;
     let wanted = Options { heads: true, residual: true, ..Options::default() };
     let job = Job::of(model, options.storage, &documents, &wanted, None)?;
     let origin = Origin { model, documents: &documents, corpus: &corpus };

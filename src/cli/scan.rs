@@ -21,8 +21,8 @@ use crate::store::resolve;
 #[command(after_help = "Examples:
   optrode scan ./stories260K fixtures/organism/texts --out atlas
   optrode scan ./stories260K stories.jsonl:story --group-by kind --heads --out stories-atlas
-  optrode scan ./stories260K fixtures/organism/texts --chunk 32 --shard 1/2 --out part-1
-  optrode scan ./stories260K fixtures/organism/texts --chunk 32 --shard 2/2 --out part-2 --json
+  optrode scan ./stories260K fixtures/organism/texts --documents 20 --chunk 32 --shard 1/2 --out part-1
+  optrode scan ./stories260K fixtures/organism/texts --documents 20 --chunk 32 --shard 2/2 --out part-2 --json
 
 CORPUS is a file, a folder, or hub:org/name[@revision][/FILE], with :FIELD for rows whose text is not in `text`. Lines of
 .txt files and rows of .jsonl, .ndjson, .tsv, .json and .parquet files are documents; the files of a folder are groups.

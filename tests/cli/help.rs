@@ -120,7 +120,8 @@ fn every_example_of_every_help_runs() {
     succeeds(here.path(), &["scan", "./stories260K", texts, "--heads", "--documents", "2", "--out", "scanned"]);
     for shard in ["1/2", "2/2"] {
         let out = format!("part-{}", &shard[..1]);
-        let args = ["scan", "./stories260K", texts, "--chunk", "32", "--shard", shard, "--out", &out];
+        let args =
+            ["scan", "./stories260K", texts, "--documents", "20", "--chunk", "32", "--shard", shard, "--out", &out];
         succeeds(here.path(), &args);
     }
 
