@@ -25,8 +25,8 @@ use crate::{Error, Result};
   optrode neuron ./stories260K 'blocks.3.mlp.hook_post[neuron=12]' --atlas scanned
   optrode neuron ./stories260K 'blocks.{-1}.attn.hook_result[head=2]' --atlas scanned --json
 
-Without an atlas, some of the texts that come with the program (paragraphs of novels in six languages) are scanned first: enough
-to see what a unit of a small model does, too little to say much of a large one's.")]
+Without an atlas, some of the texts that come with the program (paragraphs of novels in six languages) are scanned
+first: enough to see what a unit of a small model does, too little to say much of a large one's.")]
 pub struct Args {
     #[command(flatten)]
     model: ModelArgs,

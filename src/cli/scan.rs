@@ -24,8 +24,9 @@ use crate::store::resolve;
   optrode scan ./stories260K fixtures/organism/texts --documents 20 --chunk 32 --shard 1/2 --out part-1
   optrode scan ./stories260K fixtures/organism/texts --documents 20 --chunk 32 --shard 2/2 --out part-2 --json
 
-CORPUS is a file, a folder, or hub:org/name[@revision][/FILE], with :FIELD for rows whose text is not in `text`. Lines of
-.txt files and rows of .jsonl, .ndjson, .tsv, .json and .parquet files are documents; the files of a folder are groups.
+CORPUS is a file, a folder, or hub:org/name[@revision][/FILE], with :FIELD for rows whose text is not in `text`. Lines
+of .txt files and rows of .jsonl, .ndjson, .tsv, .json and .parquet files are documents; the files of a folder are
+groups.
 A scan that was interrupted, even killed, goes on when the same command is given again, and gives the same atlas.
 `optrode merge` puts shards together; `optrode neuron` shows a unit of an atlas.")]
 pub struct Args {
