@@ -37,8 +37,7 @@ pub fn merge(shards: &[PathBuf], out: &Path) -> Result<Scanned> {
         return Err(Error::invalid("no shard was given", "name the folders of all shards"));
     };
     whole.about.job.shard = None;
-    let missing =
-        whole.about.job.corpus.documents - whole.about.reached.documents().min(whole.about.job.corpus.documents);
+    let missing = whole.about.job.corpus.documents.saturating_sub(whole.about.reached.documents());
     if missing > 0 {
         return Err(Error::invalid(format!("the shards lack {missing} documents"), "scan the shards again"));
     }
