@@ -152,7 +152,7 @@ impl Documents {
                     ));
                 }
                 survey.files[file].documents += 1;
-                if survey.documents % self.options.chunk == 0 {
+                if survey.documents.is_multiple_of(self.options.chunk) {
                     chunks.push((0, 0));
                 }
                 if let Some(chunk) = chunks.last_mut() {
