@@ -14,6 +14,7 @@ mod nn;
 mod probe;
 mod reduce;
 mod report;
+mod scan;
 mod schema;
 mod selector;
 mod store;

@@ -40,25 +40,7 @@ impl<'a> Corpus<'a> {
         let window = model.decoder.facts().context.map_or(window, |limit| window.min(limit));
         let mut windows = Vec::new();
         for (i, text) in texts.iter().enumerate() {
-            let whole = tokenizer.encode(text, true)?;
-            let special = |id: &&u32| tokenizer.special_ids().contains(id);
-            let before = whole.iter().take_while(special).count();
-            if whole.len() <= window {
-                // A text of special tokens alone has nothing to look at.
-                if before < whole.len() {
-                    windows.push(Window { text: i, ids: whole });
-                }
-                continue;
-            }
-            let (start, rest) = whole.split_at(before);
-            if window <= start.len() {
-                return Err(Error::invalid(
-                    format!("windows of {window} tokens have no room beside {} special tokens", start.len()),
-                    "allow longer windows",
-                ));
-            }
-            let piece = |piece: &[u32]| Window { text: i, ids: [start, piece].concat() };
-            windows.extend(rest.chunks(window - start.len()).map(piece));
+            windows.extend(cut(tokenizer, text, window)?.into_iter().map(|(_, ids)| Window { text: i, ids }));
         }
         let corpus = Self {
             windows,
@@ -153,6 +135,32 @@ impl<'a> Corpus<'a> {
         batch.special = self.special.clone();
         Ok(batch)
     }
+}
+
+/// The windows of a text of at most `window` tokens, each after the special tokens that the model expects before a text,
+/// and how many tokens of the text stand before each. A text of special tokens alone has none.
+pub(super) fn cut(tokenizer: &Tokenizer, text: &str, window: usize) -> Result<Vec<(usize, Vec<u32>)>> {
+    let whole = tokenizer.encode(text, true)?;
+    let special = |id: &u32| tokenizer.special_ids().contains(id);
+    if whole.iter().all(special) {
+        return Ok(Vec::new());
+    }
+    if whole.len() <= window {
+        return Ok(vec![(0, whole)]);
+    }
+    // Special tokens that the text itself begins with are its own.
+    let added = tokenizer.encode("", true)?.len();
+    let before = whole.iter().take(added).take_while(|id| special(id)).count();
+    let (start, rest) = whole.split_at(before);
+    if window <= start.len() {
+        return Err(Error::invalid(
+            format!("windows of {window} tokens have no room beside {} special tokens", start.len()),
+            "allow longer windows",
+        ));
+    }
+    let room = window - start.len();
+    let piece = |(i, piece): (usize, &[u32])| (i * room, [start, piece].concat());
+    Ok(rest.chunks(room).enumerate().map(piece).collect())
 }
 
 /// A random order of `0..n`: by hash, ties by index.

@@ -2,12 +2,17 @@
 
 pub mod corpus;
 pub mod doctor;
+pub mod environment;
 pub mod facts;
 pub mod heads;
 pub mod lens;
 pub mod measure;
+pub mod memory;
 pub mod neurons;
+pub mod scan;
 pub mod tasks;
+pub mod unit;
 
 pub use corpus::Corpus;
+pub use environment::Environment;
 pub use measure::{Estimate, Figures};

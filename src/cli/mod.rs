@@ -8,9 +8,12 @@ mod common;
 mod doctor;
 mod generate;
 mod hub;
+mod merge;
+mod neuron;
 mod record;
 mod replay;
 mod run;
+mod scan;
 mod sites;
 mod train;
 
@@ -37,6 +40,12 @@ enum Command {
     Record(record::Args),
     /// Prove a checkpoint on this machine: a table of invariants with their largest errors.
     Doctor(doctor::Args),
+    /// Scan a corpus: statistics and examples of every unit, as an atlas.
+    Scan(scan::Args),
+    /// Put the shards of a scan together.
+    Merge(merge::Args),
+    /// Show one neuron, head or direction: its values, examples and weights.
+    Neuron(neuron::Args),
     /// Audit a model: the whole examination in one command, with a report.
     Audit(audit::Args),
     /// Run a script of steps and expectations; exits with 1 if one fails.
@@ -94,6 +103,9 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Generate(args) => generate::run(&args),
         Command::Record(args) => record::run(&args),
         Command::Doctor(args) => doctor::run(&args),
+        Command::Scan(args) => scan::run(&args),
+        Command::Merge(args) => merge::run(&args),
+        Command::Neuron(args) => neuron::run(&args),
         Command::Audit(args) => audit::run(&args),
         Command::Run(args) => run::run(&args),
         Command::Replay(args) => replay::run(&args),

@@ -2,6 +2,7 @@
 
 mod builtin;
 mod docs;
+mod documents;
 mod ids;
 mod item;
 mod load;
@@ -13,6 +14,7 @@ mod texts;
 
 pub use builtin::{builtin, builtin_names};
 pub use docs::Docs;
+pub use documents::{Chunk, Document, DocumentOptions, Documents, Survey, SurveyedFile};
 pub use ids::{read_id_rows, read_mask};
 pub use item::{Doc, Item, Target};
 pub use load::Split;

@@ -9,7 +9,7 @@ use crate::store::{DataSet, HubOptions};
 use crate::{Error, Result};
 
 /// The field that is read where none is named.
-const FIELD: &str = "text";
+pub(super) const FIELD: &str = "text";
 
 /// Texts that belong together: those of a language, a book, a split.
 #[derive(Clone, Debug, PartialEq)]
@@ -100,7 +100,7 @@ fn column(path: &Path, field: Option<&str>) -> Result<Vec<String>> {
 }
 
 /// A row without a text in the field.
-fn lacks(path: &Path, unit: &str, number: usize, field: &str, doc: &Doc) -> Error {
+pub(super) fn lacks(path: &Path, unit: &str, number: usize, field: &str, doc: &Doc) -> Error {
     let keys: Vec<&str> = doc.keys().map(String::as_str).collect();
     let near = nearest(field, keys.iter().copied(), 1);
     Error::file(
@@ -123,7 +123,7 @@ pub fn text_file(spec: &str) -> &Path {
 }
 
 /// `path:field`, unless the whole is the name of a file.
-fn split_field(spec: &str) -> (&str, Option<&str>) {
+pub(super) fn split_field(spec: &str) -> (&str, Option<&str>) {
     if Path::new(spec).exists() {
         return (spec, None);
     }

@@ -22,6 +22,8 @@ pub struct Context {
     pub tokens: Vec<u32>,
     /// `[rows]`: index of the row's document in the corpus.
     pub documents: Vec<u64>,
+    /// `[rows]`: where the row begins in its document; empty for 0.
+    pub offsets: Vec<u32>,
     /// `[rows]`: real tokens of the row's prompt.
     pub prompt: Vec<u32>,
     /// Columns of the keys (cached ones included).

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use candle_core::{DType, Tensor};
+use candle_core::{D, DType, Tensor};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -30,12 +30,15 @@ pub struct Record {
     /// Let the reducer see BOS, EOS and other special tokens too.
     #[serde(default)]
     pub special: bool,
+    /// Let the reducer see the Euclidean norm along the last axis instead of its values: one unit per head, say.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub norms: bool,
 }
 
 impl Record {
     /// Keeps the whole (selected) tensor.
     pub fn whole(site: Selector) -> Self {
-        Self { site, repeats: Repeats::default(), reduce: None, special: false }
+        Self { site, repeats: Repeats::default(), reduce: None, special: false, norms: false }
     }
 
     /// Keeps a reducer's state.
@@ -125,7 +128,12 @@ impl Recorder {
                 let mut width = 1;
                 for (dim, size) in site.sizes.iter().enumerate().skip(2) {
                     let named = selected.indices.iter().find(|(d, _)| *d == dim);
-                    width *= named.map_or(size.unwrap_or(1), |(_, kept)| kept.len());
+                    let last = dim + 1 == site.sizes.len();
+                    width *= match named {
+                        _ if last && record.norms => 1,
+                        Some((_, kept)) => kept.len(),
+                        None => size.unwrap_or(1),
+                    };
                 }
                 Some(spec.build(width)?)
             }
@@ -180,10 +188,15 @@ impl Recorder {
                     && (self.record.special || !call.special.contains(&call.tokens[i]))
             })
             .collect();
+        let mut y = y.to_dtype(DType::F32)?;
+        if self.record.norms {
+            y = y.sqr()?.sum(D::Minus1)?.sqrt()?;
+        }
         let width = y.elem_count() / (rows * pos).max(1);
-        let padded = call.position.iter().zip(&call.real);
-        let positions: Vec<u32> = padded.map(|(p, real)| if *real { *p } else { PADDING }).collect();
-        let values = y.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
+        let offset = |at: usize| call.offsets.get(at / pos).copied().unwrap_or(0);
+        let place = |at: usize| if call.real[at] { call.position[at].saturating_add(offset(at)) } else { PADDING };
+        let positions: Vec<u32> = (0..rows * pos).map(place).collect();
+        let values = y.flatten_all()?.to_vec1::<f32>()?;
         reducer.observe(&Observation {
             values: &values,
             rows,

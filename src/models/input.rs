@@ -32,6 +32,9 @@ pub struct Tokens {
     pub real: Vec<bool>,
     /// `[rows]`: index of each row's document in the corpus.
     pub documents: Vec<u64>,
+    /// `[rows]`: where each row begins in its document, for rows that are pieces of a longer text; empty for 0. Reducers
+    /// count positions from there; the network does not.
+    pub offsets: Vec<u32>,
     /// `[rows]`: real tokens that count as the prompt; filled in by the first call when empty.
     pub prompt: Vec<u32>,
     /// Ids that reducers skip.
@@ -72,6 +75,7 @@ impl Tokens {
             ids,
             real,
             documents: (0..rows.len() as u64).collect(),
+            offsets: Vec::new(),
             prompt: Vec::new(),
             special: Vec::new(),
         })
@@ -121,6 +125,7 @@ impl Tokens {
     pub(crate) fn check(&self, before: Option<&Context>) -> Result<()> {
         let cells = self.rows * self.pos;
         let fits = self.ids.len() == cells && self.real.len() == cells && self.documents.len() == self.rows;
+        let fits = fits && (self.offsets.is_empty() || self.offsets.len() == self.rows);
         if !fits || cells == 0 {
             return Err(Error::invalid(
                 format!(
@@ -164,6 +169,7 @@ impl Tokens {
             real: self.real.clone(),
             tokens: self.ids.clone(),
             documents: self.documents.clone(),
+            offsets: self.offsets.clone(),
             special: self.special.clone(),
             position: Vec::with_capacity(rows * pos),
             ..Context::default()

@@ -1,12 +1,12 @@
 //! A model as people name it: a folder or Hub id, with its decoder, its tokenizer and its files.
 
-use candle_core::{Device, Tensor};
+use candle_core::{Device, DeviceLocation, Tensor};
 use serde_json::{Map, Value};
 
-use super::Decoder;
 use super::transformer::{self, WeightSource};
+use super::{Decoder, Network};
 use crate::hook::SiteTable;
-use crate::store::{HubOptions, ModelFolder, Storage, Tokenizer, Weights, resolve};
+use crate::store::{HubOptions, ModelFolder, Origin, Storage, Tokenizer, Weights, resolve};
 use crate::{Error, Result};
 
 /// How to open a model.
@@ -132,6 +132,26 @@ impl Model {
     /// Ids that statistics over tokens skip.
     pub fn special(&self) -> Vec<u32> {
         self.tokenizer.as_ref().map_or_else(Vec::new, |t| t.special_ids().iter().copied().collect())
+    }
+
+    /// What opens the same files from any folder.
+    pub fn reference(&self) -> String {
+        match self.folder.origin() {
+            Origin::Hub { id, commit } => format!("{id}@{commit}"),
+            Origin::Local => {
+                let path = self.folder.path();
+                path.canonicalize().unwrap_or_else(|_| path.to_path_buf()).display().to_string()
+            }
+        }
+    }
+
+    /// Where it runs: `cpu`, `cuda:0` and so on.
+    pub fn device_name(&self) -> String {
+        match self.decoder.device().location() {
+            DeviceLocation::Cpu => "cpu".to_string(),
+            DeviceLocation::Cuda { gpu_id } => format!("cuda:{gpu_id}"),
+            DeviceLocation::Metal { .. } => "metal".to_string(),
+        }
     }
 
     /// Ids that end a generation.

@@ -17,7 +17,7 @@ pub mod figures;
 mod files;
 pub mod junit;
 pub mod manifest;
-mod organism;
+pub mod organism;
 mod progress;
 pub mod replay;
 mod run;

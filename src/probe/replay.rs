@@ -6,12 +6,13 @@ use serde::Serialize;
 
 use super::document::Status;
 use super::figures::{Figures, cell, same};
-use super::manifest::{AgainstRecord, Environment, Manifest, StepRecord};
+use super::manifest::{AgainstRecord, Manifest, StepRecord};
 use super::organism;
 use super::progress::Progress;
 use super::run::{Against, Job, run};
 use super::script::Script;
 use super::subject::ModelRecord;
+use crate::analysis::Environment;
 use crate::models::OpenOptions;
 use crate::report::{Block, Cell, Column, Report, Table, number};
 use crate::store::{HubOptions, resolve, sha256_bytes, sha256_file, tokenizer_identity};

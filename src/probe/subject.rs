@@ -1,13 +1,12 @@
 //! The model of a run: which one, opened, and what says that it is the same one again.
 
-use candle_core::DeviceLocation;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::organism;
 use crate::Result;
-use crate::models::{Model, Network, OpenOptions};
-use crate::store::{Origin, Storage, tokenizer_identity};
+use crate::models::{Model, OpenOptions};
+use crate::store::tokenizer_identity;
 
 /// What the embedded model is called.
 const EMBEDDED_NAME: &str = "the model organism";
@@ -71,43 +70,16 @@ impl Subject {
         let identity = opened.folder.identity()?;
         let record = ModelRecord {
             name: model.map_or_else(|| EMBEDDED_NAME.to_string(), |_| opened.folder.name()),
-            reference: model.map(|_| reference(&opened)),
+            reference: model.map(|_| opened.reference()),
             tokenizer: tokenizer_identity(&identity).map(|t| t.sha256),
             sha256: identity.sha256,
-            dtype: storage_name(options.storage).to_string(),
-            device: device_name(&opened),
+            dtype: options.storage.name().to_string(),
+            device: opened.device_name(),
             control: match &control {
                 None => None,
-                Some(c) => Some(ControlRecord { reference: reference(c), sha256: c.folder.identity()?.sha256 }),
+                Some(c) => Some(ControlRecord { reference: c.reference(), sha256: c.folder.identity()?.sha256 }),
             },
         };
         Ok(Self { model: opened, control, record })
-    }
-}
-
-/// What opens the same files from any folder.
-fn reference(model: &Model) -> String {
-    match model.folder.origin() {
-        Origin::Hub { id, commit } => format!("{id}@{commit}"),
-        Origin::Local => {
-            let path = model.folder.path();
-            path.canonicalize().unwrap_or_else(|_| path.to_path_buf()).display().to_string()
-        }
-    }
-}
-
-fn storage_name(storage: Storage) -> &'static str {
-    match storage {
-        Storage::F32 => "f32",
-        Storage::BF16 => "bf16",
-        Storage::F16 => "f16",
-    }
-}
-
-fn device_name(model: &Model) -> String {
-    match model.decoder.device().location() {
-        DeviceLocation::Cpu => "cpu".to_string(),
-        DeviceLocation::Cuda { gpu_id } => format!("cuda:{gpu_id}"),
-        DeviceLocation::Metal { .. } => "metal".to_string(),
     }
 }

@@ -10,6 +10,9 @@ use tempfile::NamedTempFile;
 
 use crate::{Error, Result};
 
+/// How the names of temporary files and folders begin.
+pub(super) const TEMPORARY: &str = ".optrode-";
+
 /// Writes `path` through `fill`, whole or not at all. Missing parent folders are made.
 ///
 /// The file gets the rights that a newly created file would have (the temporary file itself is private).
@@ -56,13 +59,13 @@ fn temporary(path: &Path) -> Result<NamedTempFile> {
 fn builder() -> tempfile::Builder<'static, 'static> {
     use std::os::unix::fs::PermissionsExt;
     let mut builder = tempfile::Builder::new();
-    builder.prefix(".optrode-").permissions(std::fs::Permissions::from_mode(0o666));
+    builder.prefix(TEMPORARY).permissions(std::fs::Permissions::from_mode(0o666));
     builder
 }
 
 #[cfg(not(unix))]
 fn builder() -> tempfile::Builder<'static, 'static> {
     let mut builder = tempfile::Builder::new();
-    builder.prefix(".optrode-");
+    builder.prefix(TEMPORARY);
     builder
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
+use super::atomic::TEMPORARY;
 use crate::{Error, Result};
 
 /// A folder that is to be written. Files of other names in it are somebody's, so that it is never replaced then.
@@ -29,7 +30,7 @@ impl FileSet {
         let target = target.map_err(Error::io(given))?;
         let parent = match (target.parent(), target.file_name()) {
             (Some(parent), Some(_)) => parent.to_path_buf(),
-            _ => return Err(Error::file(given, "this cannot be replaced", "name a folder of its own for the report")),
+            _ => return Err(Error::file(given, "this cannot be replaced", "name a folder of its own")),
         };
         let set = Self { target, parent, names };
         set.check_target()?;
@@ -48,11 +49,26 @@ impl FileSet {
     /// # Errors
     /// When a file cannot be written, or somebody else's file came to lie in the folder.
     pub fn write(&self, files: &[(&str, Vec<u8>)]) -> Result<()> {
+        self.fill(|folder| {
+            for (name, bytes) in files {
+                let path = folder.join(name);
+                let mut file = File::create(&path).map_err(Error::io(&path))?;
+                file.write_all(bytes).map_err(Error::io(&path))?;
+            }
+            Ok(())
+        })
+    }
+
+    /// The same for files that are written in place, in the folder that `write` is given.
+    ///
+    /// # Errors
+    /// What `write` returns, and as [`FileSet::write`].
+    pub fn fill(&self, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
         let temporary = self.temporary()?;
-        for (name, bytes) in files {
-            let path = temporary.path().join(name);
-            let mut file = File::create(&path).map_err(Error::io(&path))?;
-            file.write_all(bytes).and_then(|()| file.sync_all()).map_err(Error::io(&path))?;
+        write(temporary.path())?;
+        for entry in std::fs::read_dir(temporary.path()).map_err(Error::io(temporary.path()))? {
+            let path = entry.map_err(Error::io(temporary.path()))?.path();
+            File::options().write(true).open(&path).and_then(|file| file.sync_all()).map_err(Error::io(&path))?;
         }
         sync(temporary.path())?;
         self.check_target()?;
@@ -63,7 +79,7 @@ impl FileSet {
     /// A folder beside the target, gone when dropped; with the rights that a newly made folder has.
     fn temporary(&self) -> Result<TempDir> {
         let mut builder = tempfile::Builder::new();
-        builder.prefix(".optrode-");
+        builder.prefix(TEMPORARY);
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt;
@@ -91,11 +107,13 @@ impl FileSet {
         };
         for entry in entries {
             let name = entry.map_err(Error::io(&self.target))?.file_name();
-            if !self.names.iter().any(|known| OsStr::new(known) == name) {
+            // What a writer that was killed left behind is ours.
+            let ours = name.to_string_lossy().starts_with(TEMPORARY);
+            if !ours && !self.names.iter().any(|known| OsStr::new(known) == name) {
                 return Err(Error::file(
                     &self.target,
-                    format!("the folder holds `{}`, which is no part of a report", name.display()),
-                    "reports replace their whole folder; name another one, or move the file away",
+                    format!("the folder holds `{}`, which is no part of what is written there", name.display()),
+                    "the whole folder is replaced; name another one, or move the file away",
                 ));
             }
         }

@@ -50,14 +50,10 @@ impl Identity {
     /// # Errors
     /// When a file cannot be read.
     pub fn remembered(paths: &[PathBuf], memory: Option<&Path>) -> Result<Self> {
-        let mut known = Memory::load(memory);
-        let mut files = Vec::with_capacity(paths.len());
-        for path in paths {
-            let name = path.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
-            let sha256 = known.hash(path)?;
-            files.push(FileHash { name, sha256 });
-        }
-        known.save(memory);
+        let name = |path: &PathBuf| path.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
+        let hashes = hash_remembered(paths, memory)?;
+        let files = paths.iter().zip(hashes).map(|(path, sha256)| FileHash { name: name(path), sha256 });
+        let mut files: Vec<FileHash> = files.collect();
         files.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(Self::of_hashes(files))
     }
@@ -75,6 +71,21 @@ impl Identity {
         let files: Vec<FileHash> = self.files.iter().filter(|f| names.contains(&f.name.as_str())).cloned().collect();
         (!files.is_empty()).then(|| Self::of_hashes(files))
     }
+}
+
+/// The sha256 of every file, in order; those that were hashed before are remembered.
+///
+/// # Errors
+/// When a file cannot be read.
+pub fn sha256_files(paths: &[PathBuf]) -> Result<Vec<String>> {
+    hash_remembered(paths, memory_path().as_deref())
+}
+
+fn hash_remembered(paths: &[PathBuf], memory: Option<&Path>) -> Result<Vec<String>> {
+    let mut known = Memory::load(memory);
+    let hashes = paths.iter().map(|path| known.hash(path)).collect();
+    known.save(memory);
+    hashes
 }
 
 /// The sha256 of bytes in memory.

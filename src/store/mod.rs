@@ -14,6 +14,7 @@
 //! # Ok::<(), optrode::Error>(())
 //! ```
 
+pub mod atlas;
 pub mod atomic;
 pub mod bundle;
 pub mod chat;
@@ -41,7 +42,7 @@ pub use dataset::DataSet;
 pub use file_set::FileSet;
 pub use folder::{ModelFolder, Origin, tokenizer_identity};
 pub use hub::{CachedRepo, CachedRevision, HubOptions, cache_list, resolve};
-pub use identity::{FileHash, Identity, sha256_bytes, sha256_file};
+pub use identity::{FileHash, Identity, sha256_bytes, sha256_file, sha256_files};
 pub use lines::Lines;
 pub use npz::write_npz;
 pub use parquet::ParquetRows;

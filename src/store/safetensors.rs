@@ -44,6 +44,15 @@ pub enum Storage {
 }
 
 impl Storage {
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::BF16 => "bf16",
+            Self::F16 => "f16",
+        }
+    }
+
     /// The Candle element type of this storage.
     pub fn dtype(self) -> DType {
         match self {
@@ -166,6 +175,27 @@ impl WeightFile {
     pub fn bytes(&self, name: &str, sink: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
         let info = self.expect(name)?;
         self.chunks(info, sink)
+    }
+
+    /// The bytes of some elements of a tensor, counted along all its axes: a row of a table, without the table.
+    ///
+    /// # Errors
+    /// When there is no such tensor, it has no such elements, or the file ends early.
+    pub fn part(&self, name: &str, elements: std::ops::Range<usize>) -> Result<Vec<u8>> {
+        let info = self.expect(name)?;
+        if elements.start > elements.end || elements.end > info.elements() {
+            return Err(Error::file(
+                &self.path,
+                format!("elements {elements:?} of tensor `{name}`, which has {}", info.elements()),
+                "the file belongs to something else",
+            ));
+        }
+        let size = info.element.size();
+        let mut bytes = vec![0; elements.len() * size];
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let start = self.header.data_start + info.start + (elements.start * size) as u64;
+        file.seek(SeekFrom::Start(start)).and_then(|_| file.read_exact(&mut bytes)).map_err(Error::io(&self.path))?;
+        Ok(bytes)
     }
 
     /// Walks the bytes of a tensor, at most [`CHUNK`] at a time and always whole elements.

@@ -14,6 +14,7 @@ use serde_json::{Map, Value, json};
 
 use super::atomic::write_atomic;
 use super::safetensors::{ElementType, WeightFile};
+use crate::hook::reduce::{Array, Data};
 use crate::{Error, Result};
 
 /// Where the content of a written tensor comes from.
@@ -23,6 +24,8 @@ pub enum Source<'a> {
     Tensor(Tensor),
     /// A tensor of an open file, copied byte for byte.
     Copy(&'a WeightFile, &'a str),
+    /// An array of a reducer's state.
+    Array(&'a Array),
 }
 
 /// Writes named tensors to a safetensors file, whole or not at all. `metadata` always gets `format = pt`.
@@ -69,6 +72,7 @@ pub fn write_safetensors(
             match source {
                 Source::Tensor(tensor) => tensor_bytes(tensor, &mut put)?,
                 Source::Copy(from, name) => from.bytes(name, &mut put)?,
+                Source::Array(array) => array_bytes(array, &mut put)?,
             }
         }
         finish(path, out)
@@ -107,6 +111,15 @@ fn describe(name: &str, source: &Source) -> Result<(ElementType, Vec<usize>)> {
             })?;
             Ok((info.element, info.shape.clone()))
         }
+        Source::Array(array) => {
+            let element = match array.data {
+                Data::F32(_) => ElementType::F32,
+                Data::F64(_) => ElementType::F64,
+                Data::U32(_) => ElementType::U32,
+                Data::U64(_) => ElementType::U64,
+            };
+            Ok((element, array.shape.clone()))
+        }
     }
 }
 
@@ -133,12 +146,28 @@ fn emit<T: WithDType, const W: usize>(
     put: &mut impl FnMut(&[u8]) -> Result<()>,
     encode: impl Fn(T) -> [u8; W],
 ) -> Result<()> {
-    let values = tensor.flatten_all()?.to_vec1::<T>()?;
-    let mut bytes = Vec::with_capacity(W << 16);
+    put_values(&tensor.flatten_all()?.to_vec1::<T>()?, put, encode)
+}
+
+fn put_values<T: Copy, const W: usize>(
+    values: &[T],
+    put: &mut impl FnMut(&[u8]) -> Result<()>,
+    encode: impl Fn(T) -> [u8; W],
+) -> Result<()> {
+    let mut bytes = Vec::with_capacity(W * values.len().min(1 << 16));
     for piece in values.chunks(1 << 16) {
         bytes.clear();
         bytes.extend(piece.iter().flat_map(|v| encode(*v)));
         put(&bytes)?;
     }
     Ok(())
+}
+
+fn array_bytes(array: &Array, put: &mut impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
+    match &array.data {
+        Data::F32(values) => put_values(values, put, f32::to_le_bytes),
+        Data::F64(values) => put_values(values, put, f64::to_le_bytes),
+        Data::U32(values) => put_values(values, put, u32::to_le_bytes),
+        Data::U64(values) => put_values(values, put, u64::to_le_bytes),
+    }
 }

@@ -112,7 +112,18 @@ fn every_example_of_every_help_runs() {
     std::fs::write(cached.join("refs/main"), commit).unwrap();
     std::os::unix::fs::symlink(&model, cached.join("snapshots").join(commit)).unwrap();
 
+    let story = |i: usize| format!("{{\"story\": \"Tom had a red ball {i}.\", \"kind\": \"{}\"}}\n", ["a", "b"][i % 2]);
+    write("stories.jsonl", (0..6).map(story).collect());
+
     succeeds(here.path(), &["audit", "./stories260K", "--out", "audited"]);
+    let texts = "fixtures/organism/texts";
+    succeeds(here.path(), &["scan", "./stories260K", texts, "--heads", "--documents", "2", "--out", "scanned"]);
+    for shard in ["1/2", "2/2"] {
+        let out = format!("part-{}", &shard[..1]);
+        let args =
+            ["scan", "./stories260K", texts, "--documents", "20", "--chunk", "32", "--shard", shard, "--out", &out];
+        succeeds(here.path(), &args);
+    }
 
     let bin = assert_cmd::cargo::cargo_bin("optrode");
     let folders = [bin.parent().unwrap(), Path::new("/usr/bin"), Path::new("/bin")];

@@ -1,6 +1,7 @@
 //! Readers, tasks as data, and scoring.
 
 mod choices;
+mod documents;
 mod hub;
 mod likelihood;
 mod readers;

@@ -32,7 +32,7 @@ fn offline() -> HubOptions {
 }
 
 /// A parquet file of two row groups with texts, whole numbers, floats, lists of texts and bytes.
-fn write_parquet(path: &Path, rows: &[(&str, i64, f64, &[&str])], compression: Compression) {
+pub(super) fn write_parquet(path: &Path, rows: &[(&str, i64, f64, &[&str])], compression: Compression) {
     let schema = "message m {
         REQUIRED BYTE_ARRAY text (UTF8);
         OPTIONAL INT64 number;
@@ -85,7 +85,7 @@ fn write_parquet(path: &Path, rows: &[(&str, i64, f64, &[&str])], compression: C
     writer.close().unwrap();
 }
 
-const ROWS: [(&str, i64, f64, &[&str]); 5] = [
+pub(super) const ROWS: [(&str, i64, f64, &[&str]); 5] = [
     ("one", 1, 0.5, &["a", "b"]),
     ("zwei ü", -1, 1.5, &[]),
     ("", 3, -2.0, &["c"]),

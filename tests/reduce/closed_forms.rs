@@ -142,14 +142,15 @@ proptest! {
 
     #[test]
     fn a_sample_is_the_smallest_hashes(batches in batches(), k in 1usize..9, seed in any::<u64>()) {
-        let Reducer::Sample(got) = pass(&ReducerSpec::Sample(SampleSpec { k, seed }), &batches) else { panic!() };
+        let Reducer::Sample(got) = pass(&ReducerSpec::Sample(SampleSpec { k, seed, ..Default::default() }), &batches) else { panic!() };
         let mut all = BTreeMap::new();
         for batch in &batches {
             for (document, position, i) in batch.kept() {
                 let vector = &batch.values[i * batch.width..][..batch.width];
                 if vector.iter().all(|x| x.is_finite()) {
                     let hash = random::key(seed, &[document, u64::from(position)]);
-                    all.insert(hash, Sampled { document, position, token: batch.tokens[i], values: vector });
+                    let (token, tokens) = (batch.tokens[i], &batch.tokens[i..=i]);
+                    all.insert(hash, Sampled { document, position, token, tokens, at: 0, values: vector });
                 }
             }
         }

@@ -66,7 +66,7 @@ pub fn specs() -> Vec<ReducerSpec> {
         r#"{"kind":"histogram","octaves":[-3,3],"divisions":4}"#,
         r#"{"kind":"covariance"}"#,
         r#"{"kind":"covariance","centered":false}"#,
-        r#"{"kind":"sample","k":5,"seed":3}"#,
+        r#"{"kind":"sample","k":5,"seed":3,"context":[2,1]}"#,
     ];
     json.iter().map(|text| serde_json::from_str(text).unwrap()).collect()
 }

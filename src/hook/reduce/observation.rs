@@ -97,6 +97,17 @@ impl<'a> Kept<'a> {
         (self.seen.documents[at / self.seen.pos], self.seen.positions[at])
     }
 
+    /// Flat index of the first token of the context of `at` (at most so many before and after it), and the tokens:
+    /// neighbours in the row whose positions continue its own.
+    pub fn window(&self, at: usize, [before, after]: [usize; 2]) -> (usize, &'a [u32]) {
+        let seen = self.seen;
+        let (row, place) = (at / seen.pos * seen.pos, u64::from(seen.positions[at]));
+        let continues = |i: usize| u64::from(seen.positions[i]) + at as u64 == place + i as u64;
+        let start = (row.max(at.saturating_sub(before))..at).rev().take_while(|&i| continues(i)).last().unwrap_or(at);
+        let end = (at + 1..(row + seen.pos).min(at + 1 + after)).take_while(|&i| continues(i)).last().unwrap_or(at);
+        (start, &seen.tokens[start..=end])
+    }
+
     /// Adds to `counts` (one per unit) how many kept values satisfy `test`.
     pub fn tally(&self, counts: &mut [u64], test: impl Fn(f32) -> bool + Sync) {
         counts.par_chunks_mut(UNITS).enumerate().for_each(|(task, counts)| {

@@ -22,8 +22,18 @@ pub struct Sample {
     width: usize,
     seen: u64,
     non_finite: u64,
-    /// The token and its vector `[width]`.
-    kept: BTreeMap<Key, (u32, Box<[f32]>)>,
+    kept: BTreeMap<Key, Row>,
+}
+
+/// What is kept of a position.
+#[derive(Clone, Debug)]
+struct Row {
+    /// Tokens before its own.
+    before: u16,
+    /// The tokens around it, its own among them.
+    tokens: Box<[u32]>,
+    /// Its vector, `[width]`.
+    values: Box<[f32]>,
 }
 
 /// One vector of a sample.
@@ -35,6 +45,10 @@ pub struct Sampled<'a> {
     pub position: u32,
     /// Token id there.
     pub token: u32,
+    /// Token ids around it, as many as were asked for and there are.
+    pub tokens: &'a [u32],
+    /// Which of `tokens` it is.
+    pub at: usize,
     /// Activations, `[width]`.
     pub values: &'a [f32],
 }
@@ -45,7 +59,8 @@ impl Sample {
     }
 
     pub(super) fn bytes(spec: &SampleSpec, width: usize) -> u128 {
-        spec.k as u128 * (width as u128 * 4 + 64)
+        let window = (spec.context[0] + 1 + spec.context[1]) as u128;
+        spec.k as u128 * (width as u128 * 4 + window * 4 + 96)
     }
 
     pub(super) fn load(spec: SampleSpec, width: usize, arrays: &mut Arrays) -> Result<Self> {
@@ -54,10 +69,24 @@ impl Sample {
         let documents: Vec<u64> = arrays.take("documents", &[None])?;
         let n = documents.len();
         let positions: Vec<u32> = arrays.take("positions", &[Some(n)])?;
-        let tokens: Vec<u32> = arrays.take("tokens", &[Some(n)])?;
+        let context: Vec<u32> = arrays.take("context", &[Some(n), Some(2)])?;
+        let context = context.as_chunks::<2>().0;
+        let tokens: Vec<u32> = arrays.take("tokens", &[None])?;
         let values: Vec<f32> = arrays.take("values", &[Some(n), Some(width)])?;
+        if context.iter().map(|[_, length]| u64::from(*length)).sum::<u64>() != tokens.len() as u64 {
+            return Err(damaged("the lengths of a sample's contexts do not add up"));
+        }
+        let [most_before, most_after] = spec.context;
+        let mut rest = tokens.as_slice();
         let mut sample = Self { spec, width, seen, non_finite, kept: BTreeMap::new() };
         for (i, vector) in values.chunks(width).enumerate() {
+            let [before, length] = context[i].map(|n| n as usize);
+            let fits = before <= most_before && before < length && length - before - 1 <= most_after;
+            if !fits {
+                return Err(damaged(format!("the context of sampled vector {i} is impossible")));
+            }
+            let (tokens, tail) = rest.split_at(length);
+            rest = tail;
             let key = sample.key(documents[i], positions[i]);
             if sample.kept.last_key_value().is_some_and(|(last, _)| *last >= key) {
                 return Err(damaged("a sample is not in the order of its hashes"));
@@ -65,7 +94,7 @@ impl Sample {
             if vector.iter().any(|x| !x.is_finite()) {
                 return Err(damaged("a sampled vector is not finite"));
             }
-            sample.kept.insert(key, (tokens[i], vector.into()));
+            sample.kept.insert(key, Row { before: before as u16, tokens: tokens.into(), values: vector.into() });
         }
         if n > sample.spec.k || n as u64 > seen {
             return Err(damaged(format!("a sample holds {n} vectors, more than were asked for or seen")));
@@ -83,8 +112,8 @@ impl Sample {
         self.kept.len() < self.spec.k || self.kept.last_key_value().is_some_and(|(last, _)| key < last)
     }
 
-    fn insert(&mut self, key: Key, token: u32, values: Box<[f32]>) {
-        self.kept.entry(key).or_insert((token, values));
+    fn insert(&mut self, key: Key, row: Row) {
+        self.kept.entry(key).or_insert(row);
         if self.kept.len() > self.spec.k {
             self.kept.pop_last();
         }
@@ -112,11 +141,13 @@ impl Sample {
 
     /// The vectors, in the (random, fixed) order of their hashes.
     pub fn iter(&self) -> impl Iterator<Item = Sampled<'_>> {
-        self.kept.iter().map(|((_, document, position), (token, values))| Sampled {
+        self.kept.iter().map(|((_, document, position), row)| Sampled {
             document: *document,
             position: *position,
-            token: *token,
-            values,
+            token: row.tokens[usize::from(row.before)],
+            tokens: &row.tokens,
+            at: usize::from(row.before),
+            values: &row.values,
         })
     }
 }
@@ -142,7 +173,9 @@ impl Reduce for Sample {
             let (document, position) = kept.place(at);
             let key = self.key(document, position);
             if self.wants(&key) {
-                self.insert(key, kept.seen.tokens[at], vector.into());
+                let (start, tokens) = kept.window(at, self.spec.context);
+                let row = Row { before: (at - start) as u16, tokens: tokens.into(), values: vector.into() };
+                self.insert(key, row);
             }
         }
         Ok(())
@@ -151,8 +184,8 @@ impl Reduce for Sample {
     fn merge(&mut self, other: Self) -> Result<()> {
         self.seen = self.seen.saturating_add(other.seen);
         self.non_finite = self.non_finite.saturating_add(other.non_finite);
-        for (key, (token, values)) in other.kept {
-            self.insert(key, token, values);
+        for (key, row) in other.kept {
+            self.insert(key, row);
         }
         Ok(())
     }
@@ -163,7 +196,10 @@ impl Reduce for Sample {
         arrays.put("non_finite", &[1], vec![self.non_finite]);
         arrays.put("documents", &[n], self.iter().map(|s| s.document).collect());
         arrays.put("positions", &[n], self.iter().map(|s| s.position).collect());
-        arrays.put("tokens", &[n], self.iter().map(|s| s.token).collect());
+        let context = self.iter().flat_map(|s| [s.at as u32, s.tokens.len() as u32]);
+        arrays.put("context", &[n, 2], context.collect());
+        let tokens: Vec<u32> = self.iter().flat_map(|s| s.tokens).copied().collect();
+        arrays.put("tokens", &[tokens.len()], tokens);
         arrays.put("values", &[n, self.width], self.iter().flat_map(|s| s.values).copied().collect());
         arrays
     }

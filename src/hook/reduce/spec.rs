@@ -6,7 +6,7 @@
 //! {"kind":"top","k":20,"bottom":true,"context":[16,8],"one_per_document":true}
 //! {"kind":"histogram","octaves":[-14,8],"divisions":8}
 //! {"kind":"covariance","centered":true}
-//! {"kind":"sample","k":1000,"seed":0}
+//! {"kind":"sample","k":1000,"seed":0,"context":[0,0]}
 //! ```
 //!
 //! Everything but `kind` may be left out; unknown keys are refused.
@@ -107,11 +107,13 @@ pub struct SampleSpec {
     pub k: usize,
     /// Seed of the choice; the same seed chooses the same positions at every site (default 0).
     pub seed: u64,
+    /// Tokens kept before and after each position, 0 to 1024 each (default none).
+    pub context: [usize; 2],
 }
 
 impl Default for SampleSpec {
     fn default() -> Self {
-        Self { k: 1000, seed: 0 }
+        Self { k: 1000, seed: 0, context: [0, 0] }
     }
 }
 
@@ -179,8 +181,10 @@ impl ReducerSpec {
             Self::Top(spec) if !(1..=1000).contains(&spec.k) => {
                 Err(self.refuse(&format!("k = {}", spec.k), "1 to 1000", "change `k`"))
             }
-            Self::Top(spec) if spec.context.iter().any(|n| *n > 1024) => {
-                let got = format!("context = {:?}", spec.context);
+            Self::Top(TopSpec { context, .. }) | Self::Sample(SampleSpec { context, .. })
+                if context.iter().any(|n| *n > 1024) =>
+            {
+                let got = format!("context = {context:?}");
                 Err(self.refuse(&got, "at most 1024 tokens on each side", "shorten `context`"))
             }
             Self::Top(_) => Ok(()),

@@ -13,7 +13,7 @@ use super::ReducerSpec;
 use crate::{Error, Result};
 
 /// Version of the format of headers and arrays.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// Key of the header in the metadata of a safetensors file.
 const METADATA: &str = "optrode.reducer";

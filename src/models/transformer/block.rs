@@ -12,7 +12,7 @@ use super::sites::{self, NormSites, find};
 use crate::Result;
 use crate::hook::{SiteId, SiteTable, Tap};
 use crate::models::State;
-use crate::nn::Linear;
+use crate::nn::{Linear, Norm};
 
 #[derive(Clone, Debug)]
 struct Sites {
@@ -81,6 +81,21 @@ impl Block {
 
     pub fn mlp_output(&self) -> &Linear {
         self.mlp.output()
+    }
+
+    /// What the MLP's neurons read: `[d_model, d_mlp]`, f32.
+    pub fn mlp_input(&self) -> Result<Tensor> {
+        self.mlp.input()
+    }
+
+    /// The norms between the stream and what the MLP reads, and between its output and what it adds.
+    pub fn mlp_norms(&self) -> (Option<&Norm>, Option<&Norm>) {
+        let before = match self.placement {
+            Placement::AfterAdd => None,
+            Placement::ParallelOneNorm => self.ln1.as_ref(),
+            _ => self.ln2.as_ref(),
+        };
+        (before.map(|n| &n.norm), self.ln2_post.as_ref().map(|n| &n.norm))
     }
 
     /// `[b, t, d] -> [b, t, d]`, or `None` once nobody wants what comes.

@@ -60,7 +60,7 @@ impl Decoder {
 }
 
 /// The weight as `[in, out]`, f32.
-fn inputs_first(linear: &Linear) -> Result<Tensor> {
+pub(super) fn inputs_first(linear: &Linear) -> Result<Tensor> {
     let weight = linear.weight.to_dtype(DType::F32)?;
     Ok(match linear.layout {
         Layout::OutIn => weight.t()?.contiguous()?,
@@ -68,6 +68,6 @@ fn inputs_first(linear: &Linear) -> Result<Tensor> {
     })
 }
 
-fn no_layer(layer: usize, layers: usize) -> Error {
+pub(super) fn no_layer(layer: usize, layers: usize) -> Error {
     Error::invalid(format!("there is no layer {layer}"), format!("the network has layers 0 to {}", layers.max(1) - 1))
 }

@@ -3,6 +3,7 @@
 use candle_core::{D, Tensor};
 
 use super::call::Call;
+use super::circuits::inputs_first;
 use super::facts::{Facts, Names};
 use super::load::Loader;
 use super::sites::find;
@@ -73,6 +74,18 @@ impl Mlp {
     /// `[m] -> [d]`.
     pub fn output(&self) -> &Linear {
         &self.down
+    }
+
+    /// The projection whose values are `hook_pre`: `[d, m]`, f32.
+    pub fn input(&self) -> Result<Tensor> {
+        match &self.projections {
+            Projections::Plain { up } => inputs_first(up),
+            Projections::Gated { gate, .. } => inputs_first(gate),
+            Projections::Fused { gate_up } => {
+                let both = inputs_first(gate_up)?; // [d, 2 m]
+                Ok(both.narrow(1, 0, both.dim(1)? / 2)?.contiguous()?)
+            }
+        }
     }
 
     /// The neurons as the down projection reads them, `[b, t, d] -> [b, t, m]`; `None` once nobody wants what comes.

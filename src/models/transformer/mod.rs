@@ -12,6 +12,7 @@ pub mod facts;
 pub mod families;
 mod load;
 mod mlp;
+mod neurons;
 mod norm;
 mod qkv;
 mod sites;

@@ -120,7 +120,7 @@ impl Part<'_> {
             return;
         }
         let (document, position) = self.kept.place(at);
-        let (start, tokens) = window(self.kept, at, self.spec.context);
+        let (start, tokens) = self.kept.window(at, self.spec.context);
         let entry =
             Entry { score, document, position, before: (at - start) as u16, length: tokens.len() as u16, slot: 0 };
         self.lists[unit].offer(entry, |into| into.copy_from_slice(tokens));
@@ -140,15 +140,4 @@ fn any_over(values: &[f32], bars: &[f32], sign: f32, later: bool) -> bool {
     } else {
         scores.fold(false, |any, (score, bar)| any | (score >= *bar))
     }
-}
-
-/// Flat index of the first token of the context of `at`, and the tokens.
-fn window<'a>(kept: &Kept<'a>, at: usize, context: [usize; 2]) -> (usize, &'a [u32]) {
-    let seen = kept.seen;
-    let (row, place) = (at / seen.pos * seen.pos, u64::from(seen.positions[at]));
-    let [before, after] = context;
-    let continues = |i: usize| u64::from(seen.positions[i]) + at as u64 == place + i as u64;
-    let start = (row.max(at.saturating_sub(before))..at).rev().take_while(|&i| continues(i)).last().unwrap_or(at);
-    let end = (at + 1..(row + seen.pos).min(at + 1 + after)).take_while(|&i| continues(i)).last().unwrap_or(at);
-    (start, &seen.tokens[start..=end])
 }
