@@ -133,12 +133,16 @@ fn widths(heads: &[String], cells: &[Vec<String>], right: &[bool], window: usize
     let texts = |column: usize| cells.iter().filter_map(move |row| row.get(column)).chain(heads.get(column));
     let widest = |column: usize| texts(column).map(|t| columns(t)).max().unwrap_or(0);
     let word = |column: usize| texts(column).flat_map(|t| t.split(' ')).map(columns).max().unwrap_or(0);
+    // Numbers stay whole; an interval may stand below its value.
+    let narrows: Vec<bool> = (0..heads.len())
+        .map(|c| !right[c] || cells.iter().any(|row| row.get(c).is_some_and(|t| t.contains(' '))))
+        .collect();
     let mut widths: Vec<usize> = (0..heads.len()).map(widest).collect();
     let gaps = GAP * widths.len().saturating_sub(1);
     let whole: Vec<usize> = (0..heads.len()).map(|c| word(c).max(NARROWEST)).collect();
     for floors in [whole, vec![NARROWEST; heads.len()]] {
         while widths.iter().sum::<usize>() + gaps > window {
-            let words = (0..widths.len()).filter(|c| !right[*c] && widths[*c] > floors[*c]);
+            let words = (0..widths.len()).filter(|c| narrows[*c] && widths[*c] > floors[*c]);
             match words.max_by_key(|c| widths[*c]) {
                 Some(column) => widths[column] -= 1,
                 None => break,

@@ -193,7 +193,7 @@ impl Recipe {
             "rope_theta": 10000.0,
             "attention_bias": false,
             "mlp_bias": false,
-            "tie_word_embeddings": true,
+            "tie_word_embeddings": false,
             "bos_token_id": 0,
             "eos_token_id": 1,
             "torch_dtype": "bfloat16",
@@ -211,6 +211,7 @@ impl Recipe {
         let kv = d / model.num_attention_heads.max(1) * model.num_key_value_heads;
         let mut shapes = vec![
             ("model.embed_tokens.weight".to_string(), vec![self.vocabulary, d]),
+            ("lm_head.weight".to_string(), vec![self.vocabulary, d]),
             ("model.norm.weight".to_string(), vec![d]),
         ];
         for l in 0..model.num_hidden_layers {
