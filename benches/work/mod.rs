@@ -15,6 +15,21 @@ pub const BATCH: (usize, usize) = (8, 128);
 /// Tokens of a prompt, and how many are generated after it.
 pub const GENERATED: (usize, usize) = (16, 64);
 
+/// What TransformerLens's `run_with_cache` keeps, and then some.
+const RECORDED: [&str; 11] = [
+    "hook_embed",
+    "blocks.*.hook_resid_*",
+    "blocks.*.ln{1..3}.*",
+    "blocks.*.attn.hook_{q,k,v,z,out}",
+    "blocks.*.attn.hook_rot_*",
+    "blocks.*.attn.hook_{attn_scores,pattern}",
+    "blocks.*.hook_{attn_out,mlp_in,mlp_out}",
+    "blocks.*.mlp.*",
+    "ln_final.*",
+    "unembed.hook_out",
+    "logits",
+];
+
 /// One thing to do, again and again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Job {
@@ -22,7 +37,7 @@ pub enum Job {
     Forward,
     /// Mean and variance of every neuron over a batch, no logits.
     Statistics,
-    /// Every site of a batch, whole.
+    /// Every site of a batch, whole, but for the tensors that would only be made for it (as TransformerLens does).
     Record,
     /// Greedy decoding of one row, one neuron of every layer scaled at every token.
     Decode,
@@ -71,7 +86,10 @@ impl Job {
                 let records = vec![Record::reduced("blocks.*.mlp.hook_pre".parse()?, moments)];
                 Pass { records, output: Output::Unread, ..pass }
             }
-            Self::Record => Pass { records: vec![Record::whole("**".parse()?)], ..pass },
+            Self::Record => {
+                let records = RECORDED.iter().map(|site| Ok(Record::whole(site.parse()?))).collect::<Result<_>>()?;
+                Pass { records, ..pass }
+            }
             Self::Decode => Pass { edits: vec![edit("blocks.*.mlp.hook_post[neuron=3]")?], ..pass },
             Self::Patch => Pass { edits: vec![edit("blocks.10.hook_resid_pre@7")?], ..pass },
         })
