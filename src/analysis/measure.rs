@@ -70,15 +70,12 @@ impl Estimate {
         self.interval.unwrap_or((self.value, self.value))
     }
 
-    /// `0.412 [0.380, 0.447]`.
-    pub fn cell(&self, digits: usize) -> Cell {
+    /// The value with its interval.
+    pub fn cell(&self, digits: u8) -> Cell {
         match self.interval {
             _ if self.value.is_nan() => Cell::Empty,
-            None => Cell::text(fixed(self.value, digits)),
-            Some((low, high)) => {
-                let [value, low, high] = [self.value, low, high].map(|x| fixed(x, digits));
-                Cell::text(format!("{value} [{low}, {high}]"))
-            }
+            None => Cell::Number { value: self.value, digits },
+            Some(ends) => Cell::Interval { value: self.value, ends, digits },
         }
     }
 }
@@ -105,11 +102,4 @@ pub(super) fn redrawn(units: &[(f64, f64)], draws: u64, seed: u64) -> Vec<f64> {
 pub(super) fn middle(ascending: &[f64]) -> (f64, f64) {
     let at = |share: f64| ascending[(share * (ascending.len() - 1) as f64).round() as usize];
     (at(0.025), at(0.975))
-}
-
-/// A number with so many digits; what rounds to zero has no sign.
-fn fixed(x: f64, digits: usize) -> String {
-    let text = format!("{x:.digits$}");
-    let zero = text.bytes().all(|b| matches!(b, b'-' | b'0' | b'.'));
-    if zero { text.replace('-', "") } else { text }
 }

@@ -25,7 +25,7 @@ pub struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum What {
-    /// Train the embedded model organism anew: about two hours on two cores.
+    /// Train the embedded model organism anew: about an hour on two cores.
     Organism(OrganismArgs),
 }
 
@@ -35,7 +35,7 @@ enum What {
   optrode train organism --data ./data --recipe small.toml --out small
   optrode train organism --data ./data --recipe small.toml --out small --json
 
-The embedded organism, in about two hours: optrode train organism --data DATA --seed 0. It can be interrupted: the same
+The embedded organism, in about an hour: optrode train organism --data DATA --seed 0. It can be interrupted: the same
 command goes on from the checkpoint, and gives the same weights to the last bit.")]
 pub struct OrganismArgs {
     /// The folder that holds `parallel-books`.

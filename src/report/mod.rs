@@ -148,6 +148,19 @@ pub enum Cell {
         /// Digits after the point.
         digits: u8,
     },
+    /// A number with its interval.
+    Interval {
+        /// The value.
+        #[serde(with = "number")]
+        #[schemars(with = "number::Number")]
+        value: f64,
+        /// Both ends.
+        #[serde(with = "number::nested")]
+        #[schemars(with = "(number::Number, number::Number)")]
+        ends: (f64, f64),
+        /// Digits after the point.
+        digits: u8,
+    },
     /// An error or a tolerance, shown in scientific form.
     Error(
         #[serde(with = "number")]
@@ -171,7 +184,7 @@ impl Cell {
 
     /// Whether it is aligned to the right.
     fn is_number(&self) -> bool {
-        matches!(self, Self::Integer(_) | Self::Number { .. } | Self::Error(_))
+        matches!(self, Self::Integer(_) | Self::Number { .. } | Self::Interval { .. } | Self::Error(_))
     }
 }
 
@@ -181,11 +194,28 @@ impl std::fmt::Display for Cell {
             Self::Empty => f.write_str("-"),
             Self::Text(text) => f.write_str(text),
             Self::Integer(n) => write!(f, "{n}"),
-            Self::Number { value, digits } => write!(f, "{value:.*}", usize::from(*digits)),
+            Self::Number { value, digits } => f.write_str(&fixed(*value, *digits)),
+            Self::Interval { value, ends, digits } => {
+                write!(f, "{} {}", fixed(*value, *digits), interval(*ends, *digits))
+            }
             Self::Error(0.0) => f.write_str("0"),
             Self::Error(value) => write!(f, "{value:.1e}"),
             Self::Verdict(verdict) => f.write_str(verdict.word()),
         }
+    }
+}
+
+/// `[0.380, 0.447]`.
+fn interval((low, high): (f64, f64), digits: u8) -> String {
+    format!("[{}, {}]", fixed(low, digits), fixed(high, digits))
+}
+
+/// With this many digits; what rounds to zero has no sign.
+fn fixed(x: f64, digits: u8) -> String {
+    let text = format!("{x:.*}", usize::from(digits));
+    match text.strip_prefix('-') {
+        Some(rest) if rest.chars().all(|c| c == '0' || c == '.') => rest.to_string(),
+        _ => text,
     }
 }
 

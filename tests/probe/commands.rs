@@ -195,3 +195,15 @@ fn the_steps_are_listed_with_parameters_and_figures() {
     let steps: Vec<&str> = listed.as_array().unwrap().iter().map(|s| s["step"].as_str().unwrap()).collect();
     assert_eq!(steps, optrode::probe::steps::ALL.iter().map(|s| s.name()).collect::<Vec<_>>());
 }
+
+/// What the organism must have, on the organism itself (the rest of `probes/organism.toml` takes minutes in a debug build).
+#[test]
+fn the_embedded_organism_has_induction_and_previous_token_heads() {
+    let desk = desk();
+    let own = include_str!("../../probes/organism.toml");
+    let heads = &own[own.find("[[step]]\nstep = \"heads\"").unwrap()..];
+    let heads = heads[8..].find("[[step]]").map_or(heads, |end| &heads[..end + 8]);
+    desk.write("heads.toml", &format!("title = \"Heads\"\n{heads}"));
+    let out = ends(&desk, &["run", "heads.toml", "--out", "heads"], 0);
+    assert!(out.contains("2 of 2"), "{out}");
+}

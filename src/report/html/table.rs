@@ -4,7 +4,7 @@ use maud::{Markup, html};
 
 use super::blocks::badge;
 use crate::report::visible::Shown;
-use crate::report::{Better, Cell, Table};
+use crate::report::{Better, Cell, Table, fixed, interval};
 
 /// A table about `subject`, which is its caption for those who do not see the page.
 pub(super) fn draw(table: &Table, subject: &str) -> Markup {
@@ -47,8 +47,18 @@ pub(super) fn cell(cell: &Cell) -> Markup {
         Cell::Verdict(verdict) => badge(*verdict),
         Cell::Empty => html! { span class="nothing" title="not measured" { "–" } },
         Cell::Text(text) => html! { (Shown(text)) },
-        number => html! { (number.to_string().replace('-', "−")) },
+        Cell::Interval { value, ends, digits } => html! {
+            (signed(&fixed(*value, *digits)))
+            " "
+            small { (signed(&interval(*ends, *digits))) }
+        },
+        number => html! { (signed(&number.to_string())) },
     }
+}
+
+/// With a true minus.
+fn signed(number: &str) -> String {
+    number.replace('-', "−")
 }
 
 fn arrow(better: Better) -> Markup {

@@ -122,7 +122,7 @@ impl Observer for Watch<'_> {
         if made.is_multiple_of(SAVE_EVERY) || made == self.updates {
             checkpoint::save(self.checkpoint, trainer, self.variables, self.identity, &self.curve)?;
         }
-        if made % self.progress.every() == 0 {
+        if made.is_multiple_of(self.progress.every()) {
             let decoder = Decoder::new(self.config, &detached(self.variables)?)?;
             let exam = exam::examine(&decoder, self.tokenizer, self.books, exam::QUICK)?;
             self.progress.examined(made, &exam);
