@@ -3,7 +3,7 @@
 //! `bench_jobs JOB FOLDER [--bf16]` answers each line with the seconds that the job took and the most memory that the
 //! process has held, as JSON.
 
-#[path = "work/mod.rs"]
+#[path = "../work/mod.rs"]
 mod work;
 
 use std::io::BufRead;
