@@ -1,19 +1,31 @@
 //! The jobs that are timed, by `parts` on weights made in memory and by `bench_jobs` beside other tools.
 
-use candle_core::{DType, Device, Tensor};
 use optrode::generate::{Generator, Options};
 use optrode::hook::{Edit, Output, Pass, Record, Registry, Values};
 use optrode::models::execute::observe;
-use optrode::models::transformer::WeightSource;
-use optrode::models::{Decoder, Input, Network, Side, Tokens};
+use optrode::models::{Decoder, Input, Side, Tokens};
 use optrode::{Error, Result};
-use rayon::prelude::*;
-use serde_json::{Map, json};
+use serde_json::json;
 
 /// Rows and positions of a batch.
 pub const BATCH: (usize, usize) = (8, 128);
 /// Tokens of a prompt, and how many are generated after it.
 pub const GENERATED: (usize, usize) = (16, 64);
+
+/// What TransformerLens's `run_with_cache` keeps, and then some.
+const RECORDED: [&str; 11] = [
+    "hook_embed",
+    "blocks.*.hook_resid_*",
+    "blocks.*.ln{1..3}.*",
+    "blocks.*.attn.hook_{q,k,v,z,out}",
+    "blocks.*.attn.hook_rot_*",
+    "blocks.*.attn.hook_{attn_scores,pattern}",
+    "blocks.*.hook_{attn_out,mlp_in,mlp_out}",
+    "blocks.*.mlp.*",
+    "ln_final.*",
+    "unembed.hook_out",
+    "logits",
+];
 
 /// One thing to do, again and again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,7 +34,7 @@ pub enum Job {
     Forward,
     /// Mean and variance of every neuron over a batch, no logits.
     Statistics,
-    /// Every site of a batch, whole.
+    /// Every site of a batch, whole, but for the tensors that would only be made for it (as TransformerLens does).
     Record,
     /// Greedy decoding of one row, one neuron of every layer scaled at every token.
     Decode,
@@ -71,7 +83,10 @@ impl Job {
                 let records = vec![Record::reduced("blocks.*.mlp.hook_pre".parse()?, moments)];
                 Pass { records, output: Output::Unread, ..pass }
             }
-            Self::Record => Pass { records: vec![Record::whole("**".parse()?)], ..pass },
+            Self::Record => {
+                let records = RECORDED.iter().map(|site| Ok(Record::whole(site.parse()?))).collect::<Result<_>>()?;
+                Pass { records, ..pass }
+            }
             Self::Decode => Pass { edits: vec![edit("blocks.*.mlp.hook_post[neuron=3]")?], ..pass },
             Self::Patch => Pass { edits: vec![edit("blocks.10.hook_resid_pre@7")?], ..pass },
         })
@@ -90,45 +105,4 @@ fn rows(rows: usize, pos: usize) -> Result<Tokens> {
     let id = |r: usize, p: usize| ((r * 7919 + p * 104_729) % 250) as u32;
     let ids: Vec<Vec<u32>> = (0..rows).map(|r| (0..pos).map(|p| id(r, p)).collect()).collect();
     Tokens::from_rows(&ids, Side::Right, 0)
-}
-
-/// A network of SmolLM-135M's shape with random weights, kept as `dtype`.
-pub fn smol(dtype: DType) -> Result<Decoder> {
-    let config = json!({
-        "model_type": "llama", "hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 30,
-        "num_attention_heads": 9, "num_key_value_heads": 3, "vocab_size": 49152, "max_position_embeddings": 2048,
-        "rms_norm_eps": 1e-5, "tie_word_embeddings": true, "hidden_act": "silu"
-    });
-    let empty = Map::new();
-    Decoder::new(config.as_object().unwrap_or(&empty), &Random(dtype))
-}
-
-/// Random weights of whatever shape is asked for.
-struct Random(DType);
-
-impl WeightSource for Random {
-    fn names(&self) -> Vec<String> {
-        Vec::new()
-    }
-
-    fn tensor(&self, name: &str, shape: &[usize]) -> Result<Tensor> {
-        let seed = name.bytes().fold(1u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));
-        let n: usize = shape.iter().product();
-        let mut values = vec![1f32; n];
-        if shape.len() > 1 {
-            values.par_iter_mut().enumerate().for_each(|(i, x)| {
-                let mut h = seed ^ (i as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-                h = (h ^ h >> 32).wrapping_mul(0xd6e8_feb8_6659_fd93);
-                *x = ((h >> 40) as f32 / (1u64 << 24) as f32 - 0.5) * 0.07;
-            });
-        }
-        Ok(Tensor::from_vec(values, shape, &Device::Cpu)?.to_dtype(self.0)?)
-    }
-}
-
-/// Bytes of all weights, and multiply-adds of one token in all blocks.
-pub fn sizes(net: &Decoder) -> (usize, usize) {
-    let bytes = net.parameters().iter().map(|(_, p)| p.elem_count() * p.dtype().size_in_bytes()).sum();
-    let inner = net.parameters().iter().filter(|(name, p)| name.contains("layers") && p.rank() == 2);
-    (bytes, inner.map(|(_, p)| p.elem_count()).sum())
 }

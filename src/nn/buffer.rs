@@ -61,6 +61,11 @@ impl<'a> Sheet<'a> {
         self.columns
     }
 
+    /// Whether there are as many rows and columns.
+    pub fn holds(&self, rows: usize, columns: usize) -> bool {
+        rows <= self.rows && columns <= self.columns
+    }
+
     /// Where a place lies. Writing there is for the task that owns it.
     ///
     /// # Panics

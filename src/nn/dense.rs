@@ -151,8 +151,7 @@ pub(super) unsafe fn block(
     }
     let k = w.inputs;
     assert!(rows.end * k <= x.len() && columns.end <= w.outputs, "a block lies outside its matrices");
-    let last = to.at(first + rows.len() - 1, column + columns.len() - 1);
-    debug_assert!(!last.is_null());
+    assert!(to.holds(first + rows.len(), column + columns.len()), "a block lies outside its results");
     #[cfg(target_arch = "x86_64")]
     if avx512::supported() {
         let pieces = k.div_ceil(PIECE).max(1);

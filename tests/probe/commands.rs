@@ -203,7 +203,7 @@ fn the_embedded_organism_has_induction_and_previous_token_heads() {
     let own = include_str!("../../probes/organism.toml");
     let heads = &own[own.find("[[step]]\nstep = \"heads\"").unwrap()..];
     let heads = heads[8..].find("[[step]]").map_or(heads, |end| &heads[..end + 8]);
-    desk.write("heads.toml", &format!("title = \"Heads\"\n{heads}"));
+    desk.write("heads.toml", format!("title = \"Heads\"\n{heads}"));
     let out = ends(&desk, &["run", "heads.toml", "--out", "heads"], 0);
     assert!(out.contains("2 of 2"), "{out}");
 }

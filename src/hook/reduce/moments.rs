@@ -159,8 +159,27 @@ impl Moments {
     }
 }
 
-/// Joins one block of positions to the units from `first` on: two passes over values that stay in the cache.
+/// Joins one block of positions to the units from `first` on.
+///
+/// Compiled twice. No product is fused with a sum, so both versions give the same bits.
 fn join_block(units: &mut [Sums], kept: &Kept, first: usize, block: &[usize]) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        #[target_feature(enable = "avx2")]
+        fn wide(units: &mut [Sums], kept: &Kept, first: usize, block: &[usize]) {
+            join(units, kept, first, block);
+        }
+        if std::arch::is_x86_feature_detected!("avx2") {
+            // SAFETY: the processor has AVX2, and `wide` is otherwise a safe function.
+            return unsafe { wide(units, kept, first, block) };
+        }
+    }
+    join(units, kept, first, block);
+}
+
+/// Two passes over values that stay in the cache.
+#[inline(always)]
+fn join(units: &mut [Sums], kept: &Kept, first: usize, block: &[usize]) {
     let mut count = [0u32; UNITS];
     let mut mean = [0f64; UNITS];
     let (mut min, mut max) = ([f32::INFINITY; UNITS], [f32::NEG_INFINITY; UNITS]);

@@ -88,15 +88,27 @@ impl<'a> Loader<'a> {
 
     /// A linear map `inputs -> outputs`.
     pub fn linear(&self, name: &str, inputs: usize, outputs: usize, bias: bool) -> Result<Linear> {
-        let (layout, shape) = match self.transposed {
-            true => (Layout::InOut, [inputs, outputs]),
-            false => (Layout::OutIn, [outputs, inputs]),
+        let name_of = |part: &str| format!("{name}.{part}");
+        let (weight, layout) = match self.transposed {
+            true => self.turned(&name_of("weight"), &[inputs, outputs])?,
+            false => (self.tensor(&name_of("weight"), &[outputs, inputs])?, Layout::OutIn),
         };
-        Ok(Linear {
-            weight: self.tensor(&format!("{name}.weight"), &shape)?,
-            bias: bias.then(|| self.vector(&format!("{name}.bias"), &[outputs])).transpose()?,
-            layout,
-        })
+        let bias = bias.then(|| self.vector(&name_of("bias"), &[outputs])).transpose()?;
+        Ok(Linear { weight, bias, layout })
+    }
+
+    /// A weight that is stored `[in, out]`, laid out once for the product that it serves. What is handed out as the
+    /// parameter shares its memory. A variable stays what it is, so that it can be changed.
+    fn turned(&self, name: &str, shape: &[usize]) -> Result<(Tensor, Layout)> {
+        let name = format!("{}{name}", self.base);
+        let stored = self.source.tensor(&name, shape)?;
+        if stored.is_variable() {
+            self.taken.borrow_mut().push((name, stored.clone()));
+            return Ok((stored, Layout::InOut));
+        }
+        let weight = stored.t()?.contiguous()?;
+        self.taken.borrow_mut().push((name, weight.t()?));
+        Ok((weight, Layout::OutIn))
     }
 
     /// Norms and biases are small and enter sums: always f32 (or whatever wider type they have).
