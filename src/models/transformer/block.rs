@@ -89,6 +89,7 @@ impl Block {
         let before = self.ln1.as_ref().filter(|_| self.placement != Placement::AfterAdd);
         let norm_input = |tap: &mut Tap| before.map_or(Ok(x.clone()), |n| n.forward(&x, tap));
         let (attn, normed) = self.attn.forward(norm_input, &x, before, call, state, tap)?;
+        let (x, normed) = (call.keep(x)?, call.keep(normed)?);
         let attn = self.contribution(attn, self.ln1_post.as_ref(), self.site.attn_out, tap)?;
         if self.placement.parallel() {
             return self.finish_parallel(x, attn, normed, tap);

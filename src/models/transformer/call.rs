@@ -2,6 +2,7 @@
 
 use candle_core::{Device, Tensor};
 
+use super::branch::Packed;
 use super::facts::Facts;
 use crate::Result;
 use crate::hook::Context;
@@ -20,6 +21,8 @@ pub(super) struct Call {
     masks: Vec<(Option<usize>, AttentionMask)>,
     pub ropes: Vec<CallRope>,
     pub alibi: Option<Tensor>,
+    /// Where the tokens are a flat list of rows that go on from an earlier run, whose masks and biases these are.
+    pub packed: Option<Packed>,
 }
 
 impl Call {
@@ -57,7 +60,17 @@ impl Call {
                 Some(alibi.bias(&context.position, &context.key_position, rows, device)?)
             }
         };
-        Ok(Self { context, masks, ropes, alibi })
+        Ok(Self { context, masks, ropes, alibi, packed: None })
+    }
+
+    /// The call of rows that go on from this one.
+    pub fn packed(&self, context: Context, ropes: Vec<CallRope>, packed: Packed) -> Self {
+        Self { context, masks: self.masks.clone(), ropes, alibi: self.alibi.clone(), packed: Some(packed) }
+    }
+
+    /// The tokens of `[tokens, ..]` that go on after attention.
+    pub fn keep(&self, x: Tensor) -> Result<Tensor> {
+        self.packed.as_ref().map_or(Ok(x.clone()), |packed| packed.keep(x))
     }
 
     /// The mask of layers with this window.
