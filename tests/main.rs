@@ -17,4 +17,5 @@ mod report;
 mod schema;
 mod selector;
 mod store;
+mod sweep;
 mod train;

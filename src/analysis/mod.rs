@@ -7,6 +7,8 @@ pub mod heads;
 pub mod lens;
 pub mod measure;
 pub mod neurons;
+pub mod patching;
+pub mod sweep;
 pub mod tasks;
 
 pub use corpus::Corpus;

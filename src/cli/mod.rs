@@ -8,6 +8,7 @@ mod common;
 mod doctor;
 mod generate;
 mod hub;
+mod patch;
 mod record;
 mod replay;
 mod run;
@@ -35,6 +36,8 @@ enum Command {
     Generate(generate::Args),
     /// Run texts and save activations to a file.
     Record(record::Args),
+    /// Activation patching: which values carry the difference between two prompts.
+    Patch(patch::Args),
     /// Prove a checkpoint on this machine: a table of invariants with their largest errors.
     Doctor(doctor::Args),
     /// Audit a model: the whole examination in one command, with a report.
@@ -93,6 +96,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Sites(args) => sites::run(&args),
         Command::Generate(args) => generate::run(&args),
         Command::Record(args) => record::run(&args),
+        Command::Patch(args) => patch::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Audit(args) => audit::run(&args),
         Command::Run(args) => run::run(&args),
