@@ -14,7 +14,7 @@ fn llama() -> Decoder {
 }
 
 #[test]
-fn the_last_column_of_the_stream_holds_the_whole_difference_more_and_more() {
+fn maps_of_every_family_have_their_shape_and_are_finite() {
     for (name, net) in goldens() {
         for direction in [Direction::Denoise, Direction::Noise] {
             let found = patching(&net, &[pair(1), pair(2)], &Component::ALL, direction).unwrap();
