@@ -20,7 +20,7 @@ use candle_core::{Device, Tensor};
 
 use super::Decoder;
 use super::call::{Call, CallRope};
-use crate::hook::{Context, Pass, Plan, Record, Records, Registry, Tap, Values};
+use crate::hook::{Context, Form, Output, Pass, Plan, Record, Records, Registry, Tap, Values};
 use crate::models::{Input, Network, State, Tokens};
 use crate::nn::{PackedRow, RopeTables};
 use crate::{Error, Result};
@@ -246,7 +246,7 @@ impl Decoder {
         streams.push(format!("blocks.{}.hook_resid_post", layers.max(1) - 1));
         let names: BTreeSet<&String> = streams.iter().chain(record).collect();
         let records = names.into_iter().map(|name| Ok(Record::whole(name.parse()?))).collect::<Result<_>>()?;
-        let pass = Pass { records, ..Pass::default() };
+        let pass = Pass { records, output: Output::Unread, ..Pass::default() };
         let mut plan = Plan::compile(self.sites(), &pass, &Registry::elementary(), Values::default(), &[])?;
         let mut state = State::cached();
         self.forward(&Input::Tokens(tokens.clone()), &mut state, &mut Tap::new(&mut plan))?;
@@ -271,9 +271,7 @@ impl Decoder {
         };
         let (keys, values) = (kept("k")?, kept("v")?.contiguous()?);
         let keys = match self.facts.layers[layer].rope.map(|index| &call.ropes[index]) {
-            Some(CallRope { rope, keys: Some(tables), .. }) => {
-                rope.apply(&keys, tables, crate::hook::Form::Inference)?
-            }
+            Some(CallRope { rope, keys: Some(tables), .. }) => rope.apply(&keys, tables, Form::Inference)?,
             _ => keys,
         };
         Ok([keys.contiguous()?, values])
@@ -285,6 +283,14 @@ impl Decoder {
     /// # Errors
     /// Branches beyond the trunk, and a tap that listens to attention maps.
     pub fn branch(&self, trunk: &Trunk, branches: &[Branch], tap: &mut Tap) -> Result<Tensor> {
+        match tap.form() {
+            // As in every other run: a thread of the pool hands out parts of its work at once.
+            Form::Inference => rayon::scope(|_| self.run_branches(trunk, branches, tap)),
+            Form::Differentiable => self.run_branches(trunk, branches, tap),
+        }
+    }
+
+    fn run_branches(&self, trunk: &Trunk, branches: &[Branch], tap: &mut Tap) -> Result<Tensor> {
         for branch in branches {
             trunk.check(branch, branch.end.saturating_sub(branch.start))?;
         }
