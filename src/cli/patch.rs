@@ -15,8 +15,8 @@ use crate::{Error, Result};
 /// Arguments of `optrode patch`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
-  optrode patch ./stories260K --clean 'Lily saw a dog. The dog' --corrupted 'Lily saw a cat. The cat' --correct ' was' --wrong ' and'
-  optrode patch ./stories260K --clean 'Lily saw a dog. The dog' --corrupted 'Lily saw a cat. The cat' --correct ' was' --wrong ' and' --sites resid-pre z --noise --json
+  optrode patch ./stories260K --clean 'A dog. The dog' --corrupted 'A cat. The cat' --correct ' was' --wrong ' and'
+  optrode patch ./stories260K --clean 'The dog' --corrupted 'The cat' --correct ' was' --wrong ' and' --noise --json
 
 Both prompts must have as many tokens, and each answer must be one token. Every block and position (every head for z) is
 patched on its own; effects are shares of the difference of the two answers' logits between the prompts.")]

@@ -242,9 +242,10 @@ struct LogProbs(Vec<f64>);
 
 impl LogProbs {
     fn new(logits: &[f32]) -> Self {
-        let top = logits.iter().fold(f32::NEG_INFINITY, |m, x| m.max(*x));
-        let total: f64 = logits.iter().map(|x| f64::from(x - top).exp()).sum();
-        let log_total = f64::from(top) + total.ln();
+        let top = f64::from(logits.iter().fold(f32::NEG_INFINITY, |m, x| m.max(*x)));
+        // In f64 from here on: probabilities that sum to one only to f32's precision give divergences below zero.
+        let total: f64 = logits.iter().map(|x| (f64::from(*x) - top).exp()).sum();
+        let log_total = top + total.ln();
         Self(logits.iter().map(|x| f64::from(*x) - log_total).collect())
     }
 
