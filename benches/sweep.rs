@@ -98,7 +98,7 @@ fn main() -> optrode::Result<()> {
         return Ok(());
     }
     let record = Record::whole("blocks.*.hook_resid_pre".parse()?);
-    let input = Input::Tokens(Tokens::from_rows(&[source.clone()], Side::Right, 0)?);
+    let input = Input::Tokens(Tokens::from_rows(std::slice::from_ref(&source), Side::Right, 0)?);
     let pass = Pass { records: vec![record], ..Pass::default() };
     let records = observe(&net, &input, &pass, &Registry::elementary())?.records;
     let some: Vec<usize> = (0..number("naive", 48)).map(|i| i * patches.len() / number("naive", 48)).collect();

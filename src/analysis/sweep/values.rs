@@ -55,7 +55,14 @@ impl Held {
 /// What is written at one site: for each branch the positions, the cells of the batch they come from, and the units.
 pub(super) struct Writes {
     held: Arc<Held>,
-    of: BTreeMap<u64, (BTreeMap<u32, usize>, Option<Vec<usize>>)>,
+    of: BTreeMap<u64, Write>,
+}
+
+/// What is written of one branch.
+struct Write {
+    /// Cells by position.
+    cells: BTreeMap<u32, usize>,
+    units: Option<Vec<usize>>,
 }
 
 impl Writes {
@@ -71,7 +78,7 @@ impl Writes {
         cell: impl Fn(usize) -> usize,
     ) {
         let cells = positions.into_iter().map(|p| (p as u32, cell(p))).collect();
-        self.of.insert(branch, (cells, units.clone()));
+        self.of.insert(branch, Write { cells, units: units.clone() });
     }
 
     /// `x` `[tokens, 1, units, ..]` with the source's values at the tokens of the branches.
@@ -81,9 +88,9 @@ impl Writes {
         let flat = out.reshape((call.rows * units, ()))?;
         let source = self.held.source.to_dtype(x.dtype())?;
         for (token, (branch, position)) in call.documents.iter().zip(&call.position).enumerate() {
-            let Some((cells, wanted)) = self.of.get(branch) else { continue };
-            let Some(cell) = cells.get(position) else { continue };
-            match wanted {
+            let Some(write) = self.of.get(branch) else { continue };
+            let Some(cell) = write.cells.get(position) else { continue };
+            match &write.units {
                 None => flat.slice_set(&source.narrow(0, cell * units, units)?, 0, token * units)?,
                 Some(wanted) => {
                     for unit in wanted {
