@@ -62,7 +62,7 @@ fn values(model: &std::path::Path, root: &std::path::Path, groups: &[&str]) -> B
             let whole = model.encode(line).unwrap();
             for (piece, ids) in whole[1..].chunks(15).enumerate() {
                 let row = [&whole[..1], ids].concat();
-                let batch = Tokens::from_rows(&[row.clone()], Side::Right, 0).unwrap();
+                let batch = Tokens::from_rows(std::slice::from_ref(&row), Side::Right, 0).unwrap();
                 let seen = see(net, &batch, &pass(&patterns, &[]));
                 for layer in 0..net.facts().layers.len() {
                     let at = |part: &str| floats(seen.block(layer, part));
