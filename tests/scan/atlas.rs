@@ -86,7 +86,7 @@ fn people_can_query_and_search_and_label() {
 fn rows_with_fields_and_columns_of_labels_are_scanned() {
     let desk = desk("llama");
     let row = |i: u64| {
-        let (story, kind) = (super::words(i, 6), ["sad", "merry"][usize::from(i % 3 == 0)]);
+        let (story, kind) = (super::words(i, 6), ["sad", "merry"][usize::from(i.is_multiple_of(3))]);
         serde_json::json!({ "story": story, "kind": kind, "n": i }).to_string()
     };
     desk.write("rows.jsonl", (0..20).map(row).collect::<Vec<_>>().join("\n"));
