@@ -18,4 +18,5 @@ mod scan;
 mod schema;
 mod selector;
 mod store;
+mod sweep;
 mod train;

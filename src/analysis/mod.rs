@@ -9,7 +9,9 @@ pub mod lens;
 pub mod measure;
 pub mod memory;
 pub mod neurons;
+pub mod patching;
 pub mod scan;
+pub mod sweep;
 pub mod tasks;
 pub mod unit;
 

@@ -10,6 +10,7 @@ mod generate;
 mod hub;
 mod merge;
 mod neuron;
+mod patch;
 mod record;
 mod replay;
 mod run;
@@ -38,6 +39,8 @@ enum Command {
     Generate(generate::Args),
     /// Run texts and save activations to a file.
     Record(record::Args),
+    /// Activation patching: which values carry the difference between two prompts.
+    Patch(patch::Args),
     /// Prove a checkpoint on this machine: a table of invariants with their largest errors.
     Doctor(doctor::Args),
     /// Scan a corpus: statistics and examples of every unit, as an atlas.
@@ -102,6 +105,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Sites(args) => sites::run(&args),
         Command::Generate(args) => generate::run(&args),
         Command::Record(args) => record::run(&args),
+        Command::Patch(args) => patch::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Scan(args) => scan::run(&args),
         Command::Merge(args) => merge::run(&args),

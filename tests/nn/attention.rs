@@ -302,6 +302,10 @@ fn attention_in_one_operation_has_the_values_and_gradients_of_the_composed_one()
     let x = noise(&[1, 3, 2, 4], 5);
     assert!(attend((&x, &x, &x), 1.0, &capped, (false, false), Form::Differentiable).unwrap().is_none());
     let rule = ScoreRule { cap: None, bias: None, mask: &mask };
+    let long = x.to_dtype(DType::F64).unwrap();
+    for form in [Form::Inference, Form::Differentiable] {
+        assert!(attend((&long, &long, &long), 1.0, &rule, (false, false), form).unwrap().is_none());
+    }
     let wide = noise(&[1, 3, 2, 5], 5);
     assert!(attend((&x, &wide, &wide), 1.0, &rule, (false, false), Form::Differentiable).is_err());
 }

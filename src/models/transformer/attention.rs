@@ -2,16 +2,19 @@
 
 use candle_core::Tensor;
 
+use super::branch::Packed;
 use super::call::Call;
 use super::facts::{AttnFacts, Facts, LayerFacts, Names, NormFacts, QkNorm};
 use super::load::Loader;
 use super::norm::TappedNorm;
 use super::qkv::{Qkv, Role};
 use super::sites::{NormSites, find};
-use crate::Result;
 use crate::hook::{Form, SiteId, SiteTable, Tap};
 use crate::models::State;
-use crate::nn::{Layout, Linear, Norm, ScoreRule, Want, attend, mix, pattern, scores, softmax};
+use crate::nn::{
+    Layout, Linear, Norm, PackedKeys, ScoreRule, Want, attend, mix, packed_attention, pattern, scores, softmax,
+};
+use crate::{Error, Result};
 
 #[derive(Clone, Debug)]
 struct Sites {
@@ -201,8 +204,13 @@ impl Attention {
             k = norm.forward(k, tap)?;
         }
         let (q, k) = self.rotate(q, k, call, state, tap)?;
-        let v = state.append(&self.cache[1], v, form)?; // [b, keys, kv, d]
-        let z = self.attend(&q, &k, &v, call, tap)?; // [b, t, h, d]
+        let z = match &call.packed {
+            Some(packed) => self.attend_packed(q, &k, &v, packed, call, tap)?,
+            None => {
+                let v = state.append(&self.cache[1], v, form)?; // [b, keys, kv, d]
+                self.attend(&q, &k, &v, call, tap)?
+            }
+        }; // [b, t, h, d]
         Ok((tap.at(self.site.z, z)?, normed))
     }
 
@@ -279,6 +287,30 @@ impl Attention {
         };
         let weights = if see_pattern { tap.at(self.site.pattern, weights)? } else { weights };
         mix(&weights, v, form)
+    }
+
+    /// The same for a flat list of tokens `[tokens, 1, ..]`, whose scores and pattern are not kept.
+    fn attend_packed(
+        &self,
+        q: Tensor,
+        k: &Tensor,
+        v: &Tensor,
+        packed: &Packed,
+        call: &Call,
+        tap: &mut Tap,
+    ) -> Result<Tensor> {
+        if tap.wants(self.site.scores) || tap.wants(self.site.pattern) {
+            return Err(Error::invalid(
+                "an attention map was asked for in runs that branch off an earlier one, which make none",
+                "record or edit it in a run of its own",
+            ));
+        }
+        packed.enter(tap);
+        let q = packed.keep(q)?;
+        let rule = ScoreRule { cap: self.facts.softcap, bias: call.alibi.as_ref(), mask: call.mask(self.layer.window) };
+        let [earlier_keys, earlier_values] = &packed.earlier;
+        let all = PackedKeys { keys: k, values: v, earlier_keys, earlier_values };
+        packed_attention(&q, &all, &packed.rows, self.layer.scale, &rule, tap.form())
     }
 
     /// Each head's share of the output: `[b, t, h, d_model]`.

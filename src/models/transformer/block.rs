@@ -107,6 +107,7 @@ impl Block {
         let before = self.ln1.as_ref().filter(|_| self.placement != Placement::AfterAdd);
         let norm_input = |tap: &mut Tap| before.map_or(Ok(x.clone()), |n| n.forward(&x, tap));
         let (z, normed) = self.attn.mixed(norm_input, &x, before, call, state, tap)?;
+        let (x, normed) = (call.keep(x)?, call.keep(normed)?);
         let mid = match self.adds_raw(self.ln1_post.as_ref(), self.site.attn_out, tap) {
             true => self.attn.add_to(&x, &z, tap)?,
             false => {

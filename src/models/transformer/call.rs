@@ -2,6 +2,7 @@
 
 use candle_core::{Device, Tensor};
 
+use super::branch::Packed;
 use super::facts::Facts;
 use crate::Result;
 use crate::hook::{Context, Output, SiteId, Tap};
@@ -22,6 +23,8 @@ pub(super) struct Call {
     masks: Vec<(Option<usize>, AttentionMask)>,
     pub ropes: Vec<CallRope>,
     pub alibi: Option<Tensor>,
+    /// Where the tokens are a flat list of rows that go on from an earlier run, whose masks and biases these are.
+    pub packed: Option<Packed>,
 }
 
 impl Call {
@@ -60,12 +63,23 @@ impl Call {
             }
         };
         let stops = tap.output() == Output::Unread && !keeps;
-        Ok(Self { context, stops, masks, ropes, alibi })
+        Ok(Self { context, stops, masks, ropes, alibi, packed: None })
     }
 
     /// True when nothing from `site` on is worth computing.
     pub fn over(&self, site: SiteId, tap: &Tap) -> bool {
         self.stops && !tap.wants_from(site)
+    }
+
+    /// The call of rows that go on from this one.
+    pub fn packed(&self, context: Context, ropes: Vec<CallRope>, packed: Packed) -> Self {
+        let (masks, alibi) = (self.masks.clone(), self.alibi.clone());
+        Self { context, stops: false, masks, ropes, alibi, packed: Some(packed) }
+    }
+
+    /// The tokens of `[tokens, ..]` that go on after attention.
+    pub fn keep(&self, x: Tensor) -> Result<Tensor> {
+        self.packed.as_ref().map_or(Ok(x.clone()), |packed| packed.keep(x))
     }
 
     /// The mask of layers with this window.

@@ -5,6 +5,7 @@
 
 mod attention;
 mod block;
+mod branch;
 mod call;
 mod circuits;
 pub mod config;
@@ -32,6 +33,7 @@ use load::Loader;
 use norm::TappedNorm;
 use sites::{NormSites, find};
 
+pub use branch::{Branch, Trunk};
 pub use load::WeightSource;
 
 #[derive(Clone, Debug)]

@@ -1,0 +1,257 @@
+//! Activation patching (Meng 2022, Wang 2022): which values carry the difference between two prompts.
+//!
+//! A clean prompt has one answer, a corrupted prompt of as many tokens another. *Denoising* runs the corrupted prompt
+//! with one value of the clean run put in, and asks whether that is enough to bring the answer back; *noising* runs the
+//! clean prompt with one corrupted value, and asks whether the answer needs it. At the last position
+//!
+//! ```text
+//! LD = logit(correct) - logit(wrong), mean over pairs of prompts
+//! effect = (LD_patched - LD_corrupted) / (LD_clean - LD_corrupted)     denoising: 0 nothing, 1 all
+//! effect = (LD_clean - LD_patched) / (LD_clean - LD_corrupted)         noising
+//! KL = KL(P_clean || P_patched), nats
+//! ```
+//!
+//! Effects are not clamped: those below 0 or above 1 are findings. The control is in the map itself: positions that both
+//! prompts share up to there have the effect 0 exactly, and all positions of the first stream have 1.
+
+mod report;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::sweep::{Sweep, TOKENS, Work};
+use crate::hook::Selector;
+use crate::models::{Decoder, Network};
+use crate::report::number;
+use crate::{Error, Result};
+
+/// Two prompts and the answers that tell them apart.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Pair {
+    /// Token ids of the clean prompt.
+    pub clean: Vec<u32>,
+    /// Token ids of the corrupted prompt, as many.
+    pub corrupted: Vec<u32>,
+    /// What should follow the clean prompt.
+    pub correct: u32,
+    /// What should follow the corrupted one.
+    pub wrong: u32,
+}
+
+/// Which run is changed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Direction {
+    /// The corrupted run, with clean values: sufficiency.
+    #[default]
+    Denoise,
+    /// The clean run, with corrupted values: necessity.
+    Noise,
+}
+
+/// A family of patches, one map each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Component {
+    /// The stream before each block, by block and position.
+    ResidPre,
+    /// What attention adds to the stream, by block and position.
+    AttnOut,
+    /// What the MLP adds to the stream, by block and position.
+    MlpOut,
+    /// Each head's mixed values, by block and head, at all positions.
+    Z,
+}
+
+impl Component {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::ResidPre, Self::AttnOut, Self::MlpOut, Self::Z];
+
+    /// The site within a block.
+    pub fn site(self) -> &'static str {
+        match self {
+            Self::ResidPre => "hook_resid_pre",
+            Self::AttnOut => "hook_attn_out",
+            Self::MlpOut => "hook_mlp_out",
+            Self::Z => "attn.hook_z",
+        }
+    }
+
+    /// The patches of a block, column by column.
+    fn patches(self, block: usize, columns: usize) -> Result<Vec<Selector>> {
+        let place = |column: usize| match self {
+            Self::Z => format!("[head={column}]"),
+            _ => format!("@{column}"),
+        };
+        (0..columns).map(|column| format!("blocks.{block}.{}{}", self.site(), place(column)).parse()).collect()
+    }
+}
+
+/// What patching showed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Patching {
+    /// Which run was changed.
+    pub direction: Direction,
+    /// Pairs of prompts.
+    pub pairs: usize,
+    /// Mean logit difference of the clean runs.
+    #[serde(with = "number")]
+    pub clean: f64,
+    /// Mean logit difference of the corrupted runs.
+    #[serde(with = "number")]
+    pub corrupted: f64,
+    /// KL(P_clean || P_corrupted), nats, mean over pairs.
+    #[serde(with = "number")]
+    pub corrupted_kl: f64,
+    /// One map for each component.
+    pub maps: Vec<Map>,
+    /// How much was computed.
+    pub work: Work,
+}
+
+/// The effects of one family of patches.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Map {
+    /// What was patched.
+    pub component: Component,
+    /// Block by block, column by column (positions, or heads): the share of the logit difference that a patch moves.
+    #[serde(with = "number::nested")]
+    pub effect: Vec<Vec<f64>>,
+    /// Like `effect`: KL(P_clean || P_patched), nats, mean over pairs.
+    #[serde(with = "number::nested")]
+    pub kl: Vec<Vec<f64>>,
+}
+
+/// Sums over pairs of one patch.
+#[derive(Clone, Copy, Debug, Default)]
+struct Sums {
+    difference: f64,
+    kl: f64,
+}
+
+/// Patches every value of `components`, one at a time, in all `pairs`.
+///
+/// # Errors
+/// No pairs, prompts of unequal length, answers that the vocabulary lacks or that do not tell clean from corrupted.
+pub fn patching(net: &Decoder, pairs: &[Pair], components: &[Component], direction: Direction) -> Result<Patching> {
+    check(net, pairs)?;
+    let length = pairs[0].clean.len();
+    let blocks = net.facts().layers.len();
+    let columns = |c: Component| if c == Component::Z { net.facts().n_heads } else { length };
+    let mut patches = Vec::new();
+    for component in components {
+        for block in 0..blocks {
+            patches.extend(component.patches(block, columns(*component))?);
+        }
+    }
+    let prompts = |of: fn(&Pair) -> &Vec<u32>| -> Vec<Vec<u32>> { pairs.iter().map(|p| of(p).clone()).collect() };
+    let (clean, corrupted) = (prompts(|p| &p.clean), prompts(|p| &p.corrupted));
+    let sweep = match direction {
+        Direction::Denoise => Sweep::new(net, &corrupted, &clean, &patches)?,
+        Direction::Noise => Sweep::new(net, &clean, &corrupted, &patches)?,
+    };
+    let of_clean =
+        |i: usize| if direction == Direction::Denoise { sweep.source_logits(i) } else { sweep.base_logits(i) };
+    let of_corrupted =
+        |i: usize| if direction == Direction::Denoise { sweep.base_logits(i) } else { sweep.source_logits(i) };
+    let clean: Vec<LogProbs> = (0..pairs.len()).map(|i| LogProbs::new(of_clean(i))).collect();
+    let measure = |i: usize, logits: &[f32]| Sums {
+        difference: difference(&pairs[i], logits),
+        kl: clean[i].divergence(&LogProbs::new(logits)),
+    };
+    // Pair by pair in their order, so that sums do not depend on that of the sweep.
+    let mut found = vec![vec![Sums::default(); pairs.len()]; patches.len()];
+    let work = sweep.run(TOKENS, &mut |p| {
+        found[p.patch][p.prompt] = measure(p.prompt, p.logits);
+        Ok(())
+    })?;
+    let ends = |logits: &dyn Fn(usize) -> Vec<f32>| mean((0..pairs.len()).map(|i| measure(i, &logits(i))), pairs.len());
+    let (with_clean, with_corrupted) = (ends(&|i| of_clean(i).to_vec()), ends(&|i| of_corrupted(i).to_vec()));
+    let span = with_clean.difference - with_corrupted.difference;
+    if span.is_nan() || span.abs() <= 1e-6 {
+        return Err(Error::invalid(
+            format!(
+                "the answers do not tell the prompts apart: a logit difference of {:.4} clean and {:.4} corrupted",
+                with_clean.difference, with_corrupted.difference
+            ),
+            "give prompts that this model answers differently, and answers that differ",
+        ));
+    }
+    let effect = |s: &Sums| match direction {
+        Direction::Denoise => (s.difference - with_corrupted.difference) / span,
+        Direction::Noise => (with_clean.difference - s.difference) / span,
+    };
+    let mut means = found.iter().map(|sums| mean(sums.iter().copied(), pairs.len()));
+    let map = |component: &Component| {
+        let rows: Vec<Vec<Sums>> = (0..blocks).map(|_| means.by_ref().take(columns(*component)).collect()).collect();
+        let of = |value: &dyn Fn(&Sums) -> f64| rows.iter().map(|row| row.iter().map(value).collect()).collect();
+        Map { component: *component, effect: of(&effect), kl: of(&|s| s.kl) }
+    };
+    Ok(Patching {
+        direction,
+        pairs: pairs.len(),
+        clean: with_clean.difference,
+        corrupted: with_corrupted.difference,
+        corrupted_kl: with_corrupted.kl,
+        maps: components.iter().map(map).collect(),
+        work,
+    })
+}
+
+fn check(net: &Decoder, pairs: &[Pair]) -> Result<()> {
+    let Some(first) = pairs.first() else {
+        return Err(Error::invalid("no pair of prompts was given", "give a clean and a corrupted prompt"));
+    };
+    let vocab = net.facts().vocab;
+    for (i, pair) in pairs.iter().enumerate() {
+        let lengths = (pair.clean.len(), pair.corrupted.len());
+        if lengths.0 != lengths.1 {
+            return Err(Error::invalid(
+                format!("pair {i} (counted from 0) has {} clean and {} corrupted tokens", lengths.0, lengths.1),
+                "a patch takes each position from the same position: give prompts of equal length in tokens",
+            ));
+        }
+        if lengths.0 != first.clean.len() {
+            return Err(Error::invalid(
+                format!("pair {i} (counted from 0) has {} tokens, pair 0 has {}", lengths.0, first.clean.len()),
+                "columns of the map are positions: give pairs of one length, or patch them apart",
+            ));
+        }
+        if let Some(id) = [pair.correct, pair.wrong].into_iter().find(|id| *id as usize >= vocab) {
+            return Err(Error::invalid(
+                format!("the answer {id} of pair {i} is beyond the vocabulary of {vocab}"),
+                "the ids come from another tokenizer",
+            ));
+        }
+    }
+    net.sites().id("blocks.0.hook_resid_pre").map(|_| ())
+}
+
+fn difference(pair: &Pair, logits: &[f32]) -> f64 {
+    f64::from(logits[pair.correct as usize]) - f64::from(logits[pair.wrong as usize])
+}
+
+fn mean(sums: impl Iterator<Item = Sums>, pairs: usize) -> Sums {
+    let all = sums.fold(Sums::default(), |a, b| Sums { difference: a.difference + b.difference, kl: a.kl + b.kl });
+    Sums { difference: all.difference / pairs as f64, kl: all.kl / pairs as f64 }
+}
+
+/// A distribution over the vocabulary.
+struct LogProbs(Vec<f64>);
+
+impl LogProbs {
+    fn new(logits: &[f32]) -> Self {
+        let top = f64::from(logits.iter().fold(f32::NEG_INFINITY, |m, x| m.max(*x)));
+        // In f64 from here on: probabilities that sum to one only to f32's precision give divergences below zero.
+        let total: f64 = logits.iter().map(|x| (f64::from(*x) - top).exp()).sum();
+        let log_total = top + total.ln();
+        Self(logits.iter().map(|x| f64::from(*x) - log_total).collect())
+    }
+
+    /// KL(self || other), nats.
+    fn divergence(&self, other: &Self) -> f64 {
+        let term = |(p, q): (&f64, &f64)| p.exp() * (p - q);
+        self.0.iter().zip(&other.0).map(term).sum()
+    }
+}
