@@ -6,6 +6,7 @@
 //! [`nn`], [`report`], [`store`], [`hook`]. Start with [`models::Model`] and [`hook::Selector`].
 #![warn(missing_docs)]
 
+pub mod allocator;
 pub mod analysis;
 pub mod cli;
 pub mod data;

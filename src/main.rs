@@ -6,9 +6,10 @@ use clap::Parser;
 
 // Candle frees its large buffers after every operation; the system allocator would return them each time.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: optrode::allocator::Allocator = optrode::allocator::Allocator;
 
 fn main() -> ExitCode {
+    optrode::allocator::keep_freed();
     let cli = match optrode::cli::Cli::try_parse() {
         Ok(cli) => cli,
         Err(refusal) => return optrode::cli::refuse(&refusal),

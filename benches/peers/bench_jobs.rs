@@ -16,9 +16,10 @@ use serde_json::json;
 use work::Job;
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: optrode::allocator::Allocator = optrode::allocator::Allocator;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
+    optrode::allocator::keep_freed();
     let args: Vec<String> = std::env::args().skip(1).collect();
     let [name, folder, rest @ ..] = args.as_slice() else {
         return Err("give a job and a model folder".into());

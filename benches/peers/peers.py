@@ -30,6 +30,7 @@ JOBS = [
     ("record", "tokens/s", ["f32"], ["tl"]),
     ("patch", "ms", ["f32"], ["hf", "tl"]),
     ("decode", "tokens/s", ["f32", "bf16"], ["hf", "tl"]),
+    ("sweep", "ms", ["f32"], ["tl"]),
 ]
 
 
@@ -201,6 +202,23 @@ class TL:
         self.model.run_with_hooks(ids(1, PROMPT), fwd_hooks=[("blocks.10.hook_resid_pre", scale)])
         return PROMPT
 
+    def sweep(self):
+        base, source = ids(2, PROMPT).split(1)
+        _, cache = self.model.run_with_cache(source, names_filter=lambda name: name.endswith("hook_resid_pre"))
+        done = 0
+        for block in range(self.model.cfg.n_layers):
+            name = f"blocks.{block}.hook_resid_pre"
+            for at in range(PROMPT):
+
+                def patch(x, hook, at=at, clean=cache[name]):
+                    x[:, at] = clean[:, at]
+                    return x
+
+                logits = self.model.run_with_hooks(base, fwd_hooks=[(name, patch)])[0, -1]
+                float(logits[100] - logits[200])
+                done += 1
+        return done
+
     def decode(self):
         def scale(x, hook):
             x[..., 3] *= 0.5
@@ -219,10 +237,12 @@ class NNsight:
 
     def statistics(self):
         sums = Sums()
-        with self.model.trace({"input_ids": ids(*BATCH)}):
+        with self.model.trace({"input_ids": ids(*BATCH)}) as tracer:
             for n, layer in enumerate(self.model.model.layers):
                 sums.add(n, layer.mlp.gate_proj.output)
-            self.model.model.layers[-1].output.stop()
+            tracer.stop()
+        if len(sums.sums) != len(self.model.model.layers):
+            raise RuntimeError("a layer was not traced")
         return BATCH[0] * BATCH[1]
 
 
@@ -345,7 +365,9 @@ def main():
     rows = []
     for job, unit, ours, peers in JOBS:
         if not args.only or job in args.only:
-            rows += compare(job, unit, ours, peers, args.folder, args.rounds, release / "examples" / "bench_jobs")
+            # A sweep is hundreds of forwards: a few are enough.
+            rounds = min(args.rounds, 3) if job == "sweep" else args.rounds
+            rows += compare(job, unit, ours, peers, args.folder, rounds, release / "examples" / "bench_jobs")
     if not args.only or "start" in args.only:
         rows += starts(args.folder, args.rounds, release / "optrode")
     print("| job | tool | median | optrode is faster by | peak memory, GB |")

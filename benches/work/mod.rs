@@ -1,5 +1,8 @@
 //! The jobs that are timed, by `parts` on weights made in memory and by `bench_jobs` beside other tools.
 
+mod sweep;
+
+use optrode::analysis::sweep::TOKENS;
 use optrode::generate::{Generator, Options};
 use optrode::hook::{Edit, Output, Pass, Record, Registry, Values};
 use optrode::models::execute::observe;
@@ -7,10 +10,12 @@ use optrode::models::{Decoder, Input, Side, Tokens};
 use optrode::{Error, Result};
 use serde_json::json;
 
+use sweep::{PROMPT, patches, prompt, sweep, token};
+
 /// Rows and positions of a batch.
 pub const BATCH: (usize, usize) = (8, 128);
-/// Tokens of a prompt, and how many are generated after it.
-pub const GENERATED: (usize, usize) = (16, 64);
+/// Tokens that are generated after a prompt.
+pub const GENERATED: usize = 64;
 
 /// What TransformerLens's `run_with_cache` keeps, and then some.
 const RECORDED: [&str; 11] = [
@@ -40,16 +45,19 @@ pub enum Job {
     Decode,
     /// One forward of a short prompt, the stream patched at one place.
     Patch,
+    /// A patched forward of a short prompt for every block and position of the stream, a logit difference of each.
+    Sweep,
 }
 
 impl Job {
     /// Every job with its name.
-    pub const ALL: [(&'static str, Self); 5] = [
+    pub const ALL: [(&'static str, Self); 6] = [
         ("forward", Self::Forward),
         ("statistics", Self::Statistics),
         ("record", Self::Record),
         ("decode", Self::Decode),
         ("patch", Self::Patch),
+        ("sweep", Self::Sweep),
     ];
 
     /// Does it once; the number of tokens that it was done for.
@@ -58,15 +66,16 @@ impl Job {
         let registry = Registry::elementary();
         match self {
             Self::Decode => {
-                let options = Options { max_new_tokens: GENERATED.1, stop_events: Vec::new(), ..Options::default() };
+                let options = Options { max_new_tokens: GENERATED, stop_events: Vec::new(), ..Options::default() };
                 let generator = Generator { net, pass: &pass, registry: &registry, values: Values::default() };
-                let generated = generator.run(&rows(1, GENERATED.0)?, &options, &mut |_, _| {})?;
+                let generated = generator.run(&rows(1, PROMPT)?, &options, &mut |_, _| {})?;
                 Ok(generated.rows[0].len())
             }
             Self::Patch => {
-                observe(net, &Input::Tokens(rows(1, GENERATED.0)?), &pass, &registry)?;
-                Ok(GENERATED.0)
+                observe(net, &Input::Tokens(rows(1, PROMPT)?), &pass, &registry)?;
+                Ok(PROMPT)
             }
+            Self::Sweep => Ok(sweep(net, &prompt(0), &prompt(1), &patches(net)?, TOKENS)?.len()),
             _ => {
                 observe(net, &Input::Tokens(rows(BATCH.0, BATCH.1)?), &pass, &registry)?;
                 Ok(BATCH.0 * BATCH.1)
@@ -77,7 +86,7 @@ impl Job {
     fn pass(self) -> Result<Pass> {
         let pass = Pass::default();
         Ok(match self {
-            Self::Forward => pass,
+            Self::Forward | Self::Sweep => pass,
             Self::Statistics => {
                 let moments = serde_json::from_value(json!({ "kind": "moments" })).map_err(|e| defect(&e))?;
                 let records = vec![Record::reduced("blocks.*.mlp.hook_pre".parse()?, moments)];
@@ -102,7 +111,6 @@ fn defect(e: &dyn std::fmt::Display) -> Error {
 }
 
 fn rows(rows: usize, pos: usize) -> Result<Tokens> {
-    let id = |r: usize, p: usize| ((r * 7919 + p * 104_729) % 250) as u32;
-    let ids: Vec<Vec<u32>> = (0..rows).map(|r| (0..pos).map(|p| id(r, p)).collect()).collect();
+    let ids: Vec<Vec<u32>> = (0..rows).map(|r| (0..pos).map(|p| token(r, p)).collect()).collect();
     Tokens::from_rows(&ids, Side::Right, 0)
 }

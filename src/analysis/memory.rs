@@ -8,6 +8,9 @@ use crate::report::{Block, Cell, Column, Table};
 use crate::store::{ModelFolder, Storage};
 use crate::{Error, Result};
 
+/// Bytes that the program and its libraries take before they do anything.
+pub const PROGRAM: u64 = 64 << 20;
+
 /// An upper estimate, by what the memory is for.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Needs {

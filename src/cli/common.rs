@@ -7,9 +7,10 @@ use candle_core::Device;
 use clap::{Args, ValueEnum};
 use serde_json::Value;
 
+use crate::analysis::memory::{self, Needs};
 use crate::hook::{Edit, Values};
 use crate::models::{Model, Network, OpenOptions};
-use crate::store::{Bundle, HubOptions, Storage};
+use crate::store::{Bundle, HubOptions, Storage, resolve};
 use crate::{Error, Result};
 
 /// Which model, and how it is held.
@@ -116,9 +117,13 @@ impl ModelArgs {
         self.hold.options()
     }
 
-    /// Opens it.
+    /// Opens it, if its weights fit into memory.
     pub fn open(&self) -> Result<Model> {
-        Model::open(&self.model, &self.options()?)
+        let options = self.options()?;
+        let weights = memory::weights(&resolve(&self.model, &options.hub)?, options.storage)?;
+        let needs = Needs::default().and("weights", weights).and("program and libraries", memory::PROGRAM);
+        needs.check(memory::available(), "keep the weights as --dtype bf16, or run on a larger machine")?;
+        Model::open(&self.model, &options)
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use candle_core::{D, DType, Tensor};
+use candle_core::{D, DType, Storage, Tensor};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -196,16 +196,17 @@ impl Recorder {
         let offset = |at: usize| call.offsets.get(at / pos).copied().unwrap_or(0);
         let place = |at: usize| if call.real[at] { call.position[at].saturating_add(offset(at)) } else { PADDING };
         let positions: Vec<u32> = (0..rows * pos).map(place).collect();
-        let values = y.flatten_all()?.to_vec1::<f32>()?;
-        reducer.observe(&Observation {
-            values: &values,
-            rows,
-            pos,
-            width,
-            keep: &keep,
-            tokens: &call.tokens,
-            documents: &call.documents,
-            positions: &positions,
+        with_values(&y, |values| {
+            reducer.observe(&Observation {
+                values,
+                rows,
+                pos,
+                width,
+                keep: &keep,
+                tokens: &call.tokens,
+                documents: &call.documents,
+                positions: &positions,
+            })
         })
     }
 
@@ -232,6 +233,18 @@ impl Recorder {
         };
         into.tensors.insert(self.key, Recorded { tensor, axes });
         Ok(())
+    }
+}
+
+/// Hands over the numbers of an f32 tensor, in order; where they lie, if the processor can reach them there.
+fn with_values<T>(x: &Tensor, use_them: impl FnOnce(&[f32]) -> Result<T>) -> Result<T> {
+    let (storage, layout) = x.storage_and_layout();
+    match (&*storage, layout.contiguous_offsets()) {
+        (Storage::Cpu(cpu), Some((start, end))) => use_them(&cpu.as_slice::<f32>()?[start..end]),
+        _ => {
+            drop(storage);
+            use_them(&x.flatten_all()?.to_vec1::<f32>()?)
+        }
     }
 }
 

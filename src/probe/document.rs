@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::figures::{Figures, cell};
 use super::subject::ModelRecord;
 use crate::report::{Block, Cell, Column, Judged, Table, Verdict};
-use crate::store::text::read_json;
+use crate::store::text::read_versioned;
 use crate::{Error, Result};
 
 /// The version of `report.json`.
@@ -142,15 +142,7 @@ impl Base {
     /// # Errors
     /// A file that is no `report.json`, or one of another version.
     pub fn open(path: &Path) -> Result<Self> {
-        let value = read_json(path)?;
-        // First of all: a later version may have keys that this one does not know.
-        if let Some(version) = value.get("version").filter(|v| **v != VERSION) {
-            return Err(Error::file(
-                path,
-                format!("version {version} of the report format, expected {VERSION}"),
-                "make the report anew with this version of optrode",
-            ));
-        }
+        let value = read_versioned(path, "report", VERSION, "make the report anew with this version of optrode")?;
         let earlier = Earlier::deserialize(value).map_err(|e| {
             Error::file(path, format!("this is no report of optrode: {e}"), "name a report.json that an audit wrote")
         })?;

@@ -13,7 +13,7 @@ use super::step::DataFile;
 use super::subject::ModelRecord;
 use crate::analysis::Environment;
 use crate::store::sha256_bytes;
-use crate::store::text::read_json;
+use crate::store::text::read_versioned;
 use crate::{Error, Result};
 
 /// The version of `manifest.json`.
@@ -130,15 +130,7 @@ impl Manifest {
     /// A file that is none, or of another version.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let value = read_json(path)?;
-        // First of all: a later version may have keys that this one does not know.
-        if let Some(version) = value.get("version").filter(|v| **v != VERSION) {
-            return Err(Error::file(
-                path,
-                format!("version {version} of the manifest format, expected {VERSION}"),
-                "replay it with the version of optrode that wrote it",
-            ));
-        }
+        let value = read_versioned(path, "manifest", VERSION, "replay it with the version of optrode that wrote it")?;
         serde_json::from_value(value).map_err(|e| {
             Error::file(
                 path,

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::safetensors::WeightFile;
-use super::text::read_json;
+use super::text::read_versioned;
 use crate::hook::edit::real_first;
 use crate::hook::{Edit, Registry};
 use crate::{Error, Result};
@@ -67,15 +67,12 @@ impl Bundle {
     pub fn open(path: impl AsRef<Path>, device: &Device) -> Result<Self> {
         let path = path.as_ref();
         let json = if path.is_dir() { path.join("edit.json") } else { path.to_path_buf() };
-        let value = read_json(&json)?;
-        // First of all: a later version may have keys that this one does not know.
-        if let Some(version) = value.get("version").filter(|v| **v != VERSION) {
-            return Err(Error::file(
-                &json,
-                format!("version {version} of the edit format, expected {VERSION}"),
-                "write it with this version of optrode, or use the version that wrote it",
-            ));
-        }
+        let value = read_versioned(
+            &json,
+            "edit",
+            VERSION,
+            "write it with this version of optrode, or use the version that wrote it",
+        )?;
         let file = EditFile::deserialize(value).map_err(|e| {
             Error::file(
                 &json,

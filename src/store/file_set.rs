@@ -1,7 +1,7 @@
 //! A folder of files that appears as one: a reader finds all of the new files or all of the old ones.
 
 use std::ffi::OsStr;
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
@@ -42,6 +42,26 @@ impl FileSet {
     /// The folder.
     pub fn target(&self) -> &Path {
         &self.target
+    }
+
+    /// Keeps other processes from holding the same folder while the value lives.
+    ///
+    /// # Errors
+    /// When another process holds it.
+    pub fn hold(&self) -> Result<Hold> {
+        let name = self.target.file_name().unwrap_or_default().to_string_lossy();
+        let path = self.parent.join(format!("{TEMPORARY}{name}.lock"));
+        let file = File::create(&path).map_err(Error::io(&path))?;
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => Err(Error::file(
+                &self.target,
+                "another process is writing this folder",
+                "wait until it ends, or name another folder",
+            )),
+            // Some file systems have no locks; work there is as safe as it was.
+            Err(TryLockError::Error(e)) if e.kind() != ErrorKind::Unsupported => Err(Error::io(&path)(e)),
+            _ => Ok(Hold { path, _file: file }),
+        }
     }
 
     /// Writes the files. If anything fails the target is as it was.
@@ -142,6 +162,20 @@ impl FileSet {
             let _ = std::fs::rename(&aside, &self.target);
             failed()(e)
         })
+    }
+}
+
+/// A folder that this process alone writes, until the value is dropped or the process ends.
+#[derive(Debug)]
+pub struct Hold {
+    path: PathBuf,
+    _file: File,
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        // A file that stays behind is locked by nobody and does no harm.
+        let _ = std::fs::remove_file(&self.path);
     }
 }
 

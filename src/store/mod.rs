@@ -39,7 +39,7 @@ pub use atomic::{check_writable, write_atomic};
 pub use bundle::{Bundle, EditFile};
 pub use chat::{ChatTemplate, Message};
 pub use dataset::DataSet;
-pub use file_set::FileSet;
+pub use file_set::{FileSet, Hold};
 pub use folder::{ModelFolder, Origin, tokenizer_identity};
 pub use hub::{CachedRepo, CachedRevision, HubOptions, cache_list, resolve};
 pub use identity::{FileHash, Identity, sha256_bytes, sha256_file, sha256_files};

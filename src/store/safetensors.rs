@@ -5,18 +5,19 @@
 //! ```
 //!
 //! The header is checked before any memory is taken for it, and every tensor is checked against the header
-//! before any memory is taken for the tensor. A tensor is read in chunks straight into the one buffer that it
-//! will live in, converted on the way; NaN and infinity are refused with the place of the first.
+//! before any memory is taken for the tensor. A tensor is read in chunks, side by side, straight into the one buffer that
+//! it will live in, converted on the way; NaN and infinity are refused with the place of the first.
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::io;
+use std::mem::MaybeUninit;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 
 use candle_core::{DType, Device, Tensor};
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
+use rayon::prelude::*;
 
 use super::text::nearest;
 use crate::{Error, Result};
@@ -68,7 +69,7 @@ impl Storage {
 pub struct WeightFile {
     path: PathBuf,
     // One handle for the life of the value, so that a file replaced meanwhile is not mixed with this header.
-    file: Mutex<File>,
+    file: File,
     header: header::Header,
 }
 
@@ -81,7 +82,7 @@ impl WeightFile {
         let path = path.as_ref().to_path_buf();
         let mut file = File::open(&path).map_err(Error::io(&path))?;
         let header = header::read(&path, &mut file)?;
-        Ok(Self { path, file: Mutex::new(file), header })
+        Ok(Self { path, file, header })
     }
 
     /// Where the file is.
@@ -192,22 +193,23 @@ impl WeightFile {
         }
         let size = info.element.size();
         let mut bytes = vec![0; elements.len() * size];
-        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        let start = self.header.data_start + info.start + (elements.start * size) as u64;
-        file.seek(SeekFrom::Start(start)).and_then(|_| file.read_exact(&mut bytes)).map_err(Error::io(&self.path))?;
+        self.read(info.start + (elements.start * size) as u64, &mut bytes)?;
         Ok(bytes)
+    }
+
+    /// Fills `bytes` from a place of the data.
+    fn read(&self, place: u64, bytes: &mut [u8]) -> Result<()> {
+        read_at(&self.file, self.header.data_start + place, bytes).map_err(Error::io(&self.path))
     }
 
     /// Walks the bytes of a tensor, at most [`CHUNK`] at a time and always whole elements.
     fn chunks(&self, info: &TensorInfo, mut each: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
-        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        file.seek(SeekFrom::Start(self.header.data_start + info.start)).map_err(Error::io(&self.path))?;
-        let mut left = info.end - info.start;
-        let mut buffer = vec![0u8; left.min(CHUNK as u64) as usize];
-        while left > 0 {
-            let piece = &mut buffer[..left.min(CHUNK as u64) as usize];
-            file.read_exact(piece).map_err(Error::io(&self.path))?;
-            left -= piece.len() as u64;
+        let mut buffer = vec![0u8; (info.end - info.start).min(CHUNK as u64) as usize];
+        let mut place = info.start;
+        while place < info.end {
+            let piece = &mut buffer[..(info.end - place).min(CHUNK as u64) as usize];
+            self.read(place, piece)?;
+            place += piece.len() as u64;
             each(piece)?;
         }
         Ok(())
@@ -224,43 +226,56 @@ impl WeightFile {
     }
 
     /// Floats, converted through f32 (exact for every float type but F64) and checked to be finite.
-    fn floats<T: Copy>(
+    fn floats<T: Copy + Send>(
         &self,
         name: &str,
         info: &TensorInfo,
-        encode: impl Fn(f32) -> T,
-        value: impl Fn(T) -> f32,
+        encode: impl Fn(f32) -> T + Sync,
+        value: impl Fn(T) -> f32 + Sync,
     ) -> Result<Vec<T>> {
-        let mut out: Vec<T> = Vec::with_capacity(info.elements());
-        let mut wide: Vec<f32> = Vec::with_capacity(CHUNK / 2);
-        let mut halves: Vec<f16> = Vec::new();
-        self.chunks(info, |bytes| {
-            wide.clear();
-            match info.element {
-                ElementType::F64 => wide.extend(bytes.as_chunks().0.iter().map(|b| f64::from_le_bytes(*b) as f32)),
-                ElementType::F32 => wide.extend(bytes.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b))),
-                ElementType::BF16 => {
-                    wide.extend(bytes.as_chunks().0.iter().map(|b| bf16::from_le_bytes(*b).to_f32()));
-                }
-                _ => {
-                    // The slice form uses the processor's own conversion, many times the speed of single ones.
-                    halves.clear();
-                    halves.extend(bytes.as_chunks().0.iter().map(|b| f16::from_le_bytes(*b)));
-                    wide.resize(halves.len(), 0.0);
-                    halves.convert_to_f32_slice(&mut wide);
-                }
-            }
-            let first = out.len();
-            out.extend(wide.iter().map(|v| encode(*v)));
-            // Without an early exit the scan runs as vector code; the place is looked for only when needed.
-            let bad = out[first..].iter().fold(false, |bad, v| bad | !value(*v).is_finite());
-            if bad {
-                let at = out[first..].iter().position(|v| !value(*v).is_finite()).unwrap_or(0);
-                return Err(self.not_finite(name, info, first + at, wide[at], &bytes[at * info.element.size()..]));
-            }
-            Ok(())
-        })?;
+        let n = info.elements();
+        let mut out: Vec<T> = Vec::with_capacity(n);
+        let size = CHUNK / info.element.size();
+        let pieces = out.spare_capacity_mut()[..n].par_chunks_mut(size).enumerate();
+        let read: Vec<Result<()>> =
+            pieces.map(|(i, piece)| self.piece(name, info, i * size, piece, &encode, &value)).collect();
+        // The first of all errors, whichever came first.
+        read.into_iter().collect::<Result<()>>()?;
+        // SAFETY: every piece has been read, and they cover all `n` values.
+        unsafe { out.set_len(n) };
         Ok(out)
+    }
+
+    /// Reads, converts and checks the floats from element `first` on; all of `piece` is written.
+    fn piece<T: Copy>(
+        &self,
+        name: &str,
+        info: &TensorInfo,
+        first: usize,
+        piece: &mut [MaybeUninit<T>],
+        encode: &impl Fn(f32) -> T,
+        value: &impl Fn(T) -> f32,
+    ) -> Result<()> {
+        let size = info.element.size();
+        let mut bytes = vec![0u8; piece.len() * size];
+        self.read(info.start + (first * size) as u64, &mut bytes)?;
+        let fill = Fill { encode, value };
+        let bad = match info.element {
+            ElementType::F64 => fill.from(&bytes, piece, |b: [u8; 8]| f64::from_le_bytes(b) as f32),
+            ElementType::F32 => fill.from(&bytes, piece, |b: [u8; 4]| f32::from_le_bytes(b)),
+            ElementType::BF16 => fill.from(&bytes, piece, |b: [u8; 2]| bf16::from_le_bytes(b).to_f32()),
+            _ => {
+                // The slice form uses the processor's own conversion, many times the speed of single ones.
+                let halves: Vec<f16> = bytes.as_chunks().0.iter().map(|b| f16::from_le_bytes(*b)).collect();
+                let mut wide = vec![0.0; halves.len()];
+                halves.convert_to_f32_slice(&mut wide);
+                fill.with(wide.into_iter(), piece)
+            }
+        };
+        match bad {
+            None => Ok(()),
+            Some((at, wide)) => Err(self.not_finite(name, info, first + at, wide, &bytes[at * size..])),
+        }
     }
 
     fn not_finite(&self, name: &str, info: &TensorInfo, at: usize, wide: f32, bytes: &[u8]) -> Error {
@@ -288,4 +303,68 @@ impl WeightFile {
             )
         }
     }
+}
+
+/// How a float becomes an element, and what that element is worth.
+struct Fill<'a, E, V> {
+    encode: &'a E,
+    value: &'a V,
+}
+
+impl<E, V> Fill<'_, E, V> {
+    /// Writes `piece` from stored elements of `W` bytes; the first that is not finite, if there is one.
+    fn from<const W: usize, T: Copy>(
+        &self,
+        bytes: &[u8],
+        piece: &mut [MaybeUninit<T>],
+        decode: impl Fn([u8; W]) -> f32,
+    ) -> Option<(usize, f32)>
+    where
+        E: Fn(f32) -> T,
+        V: Fn(T) -> f32,
+    {
+        self.with(bytes.as_chunks::<W>().0.iter().map(|b| decode(*b)), piece)
+    }
+
+    /// The same from floats.
+    fn with<T: Copy>(
+        &self,
+        floats: impl Iterator<Item = f32> + Clone,
+        piece: &mut [MaybeUninit<T>],
+    ) -> Option<(usize, f32)>
+    where
+        E: Fn(f32) -> T,
+        V: Fn(T) -> f32,
+    {
+        // Without an early exit the scan runs as vector code; the place is looked for only when needed.
+        let mut bad = false;
+        for (place, float) in piece.iter_mut().zip(floats.clone()) {
+            let element = (self.encode)(float);
+            bad |= !(self.value)(element).is_finite();
+            place.write(element);
+        }
+        if !bad {
+            return None;
+        }
+        floats.enumerate().find(|(_, float)| !(self.value)((self.encode)(*float)).is_finite())
+    }
+}
+
+/// Fills `bytes` from a place of a file, wherever its cursor stands.
+#[cfg(unix)]
+fn read_at(file: &File, place: u64, bytes: &mut [u8]) -> io::Result<()> {
+    std::os::unix::fs::FileExt::read_exact_at(file, bytes, place)
+}
+
+/// Fills `bytes` from a place of a file, wherever its cursor stands.
+#[cfg(windows)]
+fn read_at(file: &File, mut place: u64, mut bytes: &mut [u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        let n = std::os::windows::fs::FileExt::seek_read(file, bytes, place)?;
+        if n == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        (place, bytes) = (place + n as u64, &mut bytes[n..]);
+    }
+    Ok(())
 }

@@ -51,6 +51,19 @@ pub(crate) fn read_json(path: &Path) -> Result<Value> {
     })
 }
 
+/// Reads a JSON file of optrode's own whose `version` is this one, if it says any.
+///
+/// That comes first of all: a later version may have keys that this one does not know.
+pub(crate) fn read_versioned(path: &Path, format: &str, version: u32, hint: &str) -> Result<Value> {
+    let value = read_json(path)?;
+    match value.get("version").filter(|v| **v != version) {
+        Some(other) => {
+            Err(Error::file(path, format!("version {other} of the {format} format, expected {version}"), hint))
+        }
+        None => Ok(value),
+    }
+}
+
 /// A JSON file that need not be there.
 pub(super) fn read_json_if(path: &Path) -> Result<Option<Value>> {
     if path.is_file() { read_json(path).map(Some) } else { Ok(None) }

@@ -61,3 +61,16 @@ fn a_link_to_a_folder_stays_a_link() {
     assert!(link.is_symlink());
     assert_eq!(names(&here.path().join("real")), ["b"]);
 }
+
+#[test]
+fn a_folder_is_held_by_one_at_a_time() {
+    let here = tempfile::tempdir().unwrap();
+    let target = here.path().join("out");
+    let held = FileSet::prepare(&target, NAMES).unwrap().hold().unwrap();
+    let other = FileSet::prepare(&target, NAMES).unwrap();
+    let error = other.hold().unwrap_err().to_string();
+    assert!(error.contains("another process is writing this folder"), "{error}");
+    drop(held);
+    other.hold().unwrap();
+    assert!(names(here.path()).is_empty());
+}

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::job::Job;
 use crate::analysis::Environment;
 use crate::store::atlas::VERSION;
-use crate::store::text::read_json;
+use crate::store::text::read_versioned;
 use crate::{Error, Result};
 
 /// What it takes to repeat a scan.
@@ -47,14 +47,7 @@ impl Manifest {
     /// A file that is missing, none of this kind, or of another version.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let value = read_json(path)?;
-        if let Some(version) = value.get("version").filter(|v| **v != VERSION) {
-            return Err(Error::file(
-                path,
-                format!("version {version} of the atlas format, expected {VERSION}"),
-                "read it with the version of optrode that wrote it",
-            ));
-        }
+        let value = read_versioned(path, "atlas", VERSION, "read it with the version of optrode that wrote it")?;
         serde_json::from_value(value).map_err(|e| {
             Error::file(path, format!("this is no manifest of a scan: {e}"), "name a folder that `optrode scan` wrote")
         })

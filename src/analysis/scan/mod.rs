@@ -129,7 +129,7 @@ pub fn needs(table: &SiteTable, weights: u64, documents: &Documents, options: &O
         .and("statistics of a chunk or their copy", once.max(all))
         // A token has a byte at least, and its id four; the longest pieces are held twice while they are cut.
         .and("texts of a chunk", texts.saturating_mul(5))
-        .and("program and libraries", 64 << 20)
+        .and("program and libraries", memory::PROGRAM)
 }
 
 /// What to do where memory does not suffice.
@@ -150,11 +150,12 @@ pub struct Origin<'a> {
 /// job, goes on from there; if it has the job's atlas, leaves it.
 ///
 /// # Errors
-/// A folder that cannot be written or holds something else, another job's atlas or checkpoint, texts without a token,
+/// A folder that cannot be written, that another process writes or that holds something else, another job's atlas or checkpoint, texts without a token,
 /// and whatever the network refuses.
 pub fn scan(origin: &Origin, job: &Job, out: &Path, every: Duration, progress: &mut dyn Progress) -> Result<Scanned> {
     let (clock, started) = (Instant::now(), Utc::now());
     let set = FileSet::prepare(out, NAMES)?;
+    let _alone = set.hold()?;
     if out.join(ARRAYS).exists() {
         let (about, _) = open(&out.join(ARRAYS))?;
         same(job, &about.job, out, "atlas")?;

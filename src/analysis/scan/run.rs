@@ -12,7 +12,7 @@ use super::units::{Watched, watched};
 use super::{Extent, Progress};
 use crate::analysis::corpus::cut;
 use crate::data::{Chunk, Document, Documents};
-use crate::hook::{Pass, Plan, Registry, Tap, Values};
+use crate::hook::{Output, Pass, Plan, Registry, Tap, Values};
 use crate::models::{Input, Model, Network, Side, State, Tokens};
 use crate::store::Tokenizer;
 use crate::{Error, Result};
@@ -64,7 +64,7 @@ struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     fn new(model: &'a Model, job: &Job) -> Result<Self> {
-        let mut pass = Pass::default();
+        let mut pass = Pass { output: Output::Unread, ..Pass::default() };
         for site in watched(model.decoder.sites(), &job.options) {
             pass.records.extend(Watched::records(&site, &job.options)?);
         }
