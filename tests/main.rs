@@ -10,6 +10,7 @@ mod generate;
 mod goldens;
 mod gradients;
 mod invariants;
+mod languages;
 mod nn;
 mod probe;
 mod reduce;

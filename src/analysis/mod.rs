@@ -5,6 +5,7 @@ pub mod doctor;
 pub mod environment;
 pub mod facts;
 pub mod heads;
+pub mod languages;
 pub mod lens;
 pub mod measure;
 pub mod memory;

@@ -8,6 +8,7 @@ mod common;
 mod doctor;
 mod generate;
 mod hub;
+mod languages;
 mod merge;
 mod neuron;
 mod patch;
@@ -49,6 +50,8 @@ enum Command {
     Merge(merge::Args),
     /// Show one neuron, head or direction: its values, examples and weights.
     Neuron(neuron::Args),
+    /// Language neurons: which fire for one language, for some, for all; and what they do.
+    Languages(languages::Args),
     /// Audit a model: the whole examination in one command, with a report.
     Audit(audit::Args),
     /// Run a script of steps and expectations; exits with 1 if one fails.
@@ -110,6 +113,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Scan(args) => scan::run(&args),
         Command::Merge(args) => merge::run(&args),
         Command::Neuron(args) => neuron::run(&args),
+        Command::Languages(args) => languages::run(&args),
         Command::Audit(args) => audit::run(&args),
         Command::Run(args) => run::run(&args),
         Command::Replay(args) => replay::run(&args),

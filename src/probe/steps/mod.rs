@@ -3,6 +3,7 @@
 mod doctor;
 mod facts;
 mod heads;
+mod languages;
 mod lens;
 mod neurons;
 mod perplexity;
@@ -24,6 +25,7 @@ pub static ALL: &[&dyn Step] = &[
     &lens::Lens,
     &heads::Heads,
     &neurons::Neurons,
+    &languages::Languages,
 ];
 
 /// The step of this name.
