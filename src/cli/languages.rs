@@ -29,8 +29,8 @@ const NAMES: &[&str] = &["report.html", "languages.json", "masks.json", "neurons
 /// Arguments of `optrode languages`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
-  optrode languages ./stories260K fixtures/organism/texts --share 0.05 --out languages
-  optrode languages ./stories260K fixtures/organism/texts --tokens 500 --deactivate mean --documents 5 --json
+  optrode languages ./stories260K fixtures/organism/texts --share 0.05 --tokens 2000 --documents 3 --out languages
+  optrode languages ./stories260K fixtures/organism/texts --tokens 500 --deactivate mean --documents 2 --json
   optrode languages --counts languages/counts.safetensors --share 0.02
   optrode languages --counts scanned
 

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use crate::analysis::scan;
 use crate::hook::reduce::Reducer;
 use crate::store::atlas::ARRAYS;
-use crate::store::{Source, Storage, WeightFile, write_safetensors};
+use crate::store::{ElementType, Source, WeightFile, write_safetensors};
 use crate::{Error, Result};
 
 /// Languages of a file with more tokens than this times those of another cannot be compared.
@@ -42,8 +42,8 @@ impl Part {
 
     /// Takes in other tokens.
     pub fn add(&mut self, other: &Self) {
-        self.tokens += other.tokens;
-        self.fired.iter_mut().zip(&other.fired).for_each(|(a, b)| *a += b);
+        self.tokens = self.tokens.saturating_add(other.tokens);
+        self.fired.iter_mut().zip(&other.fired).for_each(|(a, b)| *a = a.saturating_add(*b));
     }
 }
 
@@ -77,7 +77,7 @@ impl Counts {
 
     /// Tokens of every language.
     pub fn tokens(&self) -> Vec<u64> {
-        self.parts.iter().map(|parts| parts.iter().map(|p| p.tokens).sum()).collect()
+        self.parts.iter().map(|parts| parts.iter().fold(0, |sum: u64, p| sum.saturating_add(p.tokens))).collect()
     }
 
     /// Refuses counts that languages cannot be compared by.
@@ -241,13 +241,23 @@ fn of_file(path: &Path) -> Result<Counts> {
             Some(there) => return Err(wrong(format!("`{name}` has the shape {there:?}, expected {expected:?}"))),
             None => return Err(wrong(format!("there is no tensor `{name}`"))),
         }
-        let tensor = file.tensor(name, &Device::Cpu, Storage::F32)?;
-        if !tensor.dtype().is_int() {
-            return Err(wrong(format!("`{name}` holds {:?}, expected integers", tensor.dtype())));
+        let element = file.info(name).map(|info| info.element);
+        let mut bytes = Vec::new();
+        file.bytes(name, |piece| {
+            bytes.extend_from_slice(piece);
+            Ok(())
+        })?;
+        let negative = |n: i64| wrong(format!("`{name}` holds the count {n}"));
+        let count = |n: i64| u64::try_from(n).map_err(|_| negative(n));
+        match element {
+            Some(ElementType::U64) => Ok(bytes.as_chunks().0.iter().map(|b| u64::from_le_bytes(*b)).collect()),
+            Some(ElementType::I64) => bytes.as_chunks().0.iter().map(|b| count(i64::from_le_bytes(*b))).collect(),
+            Some(ElementType::I32) => {
+                bytes.as_chunks().0.iter().map(|b| count(i32::from_le_bytes(*b).into())).collect()
+            }
+            Some(other) => Err(wrong(format!("`{name}` holds {other:?}, expected integers"))),
+            None => Err(wrong(format!("there is no tensor `{name}`"))),
         }
-        let values = tensor.flatten_all()?.to_dtype(candle_core::DType::I64)?.to_vec1::<i64>()?;
-        let count = |n: i64| u64::try_from(n).map_err(|_| wrong(format!("`{name}` holds the count {n}")));
-        values.into_iter().map(count).collect()
     };
     let part = |counts: &[u64], tokens: u64| Part { tokens, fired: counts.to_vec() };
     let all = |name: &str, tokens: &str, outer: &[usize]| -> Result<Vec<Part>> {
