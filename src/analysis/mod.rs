@@ -5,6 +5,7 @@ pub mod doctor;
 pub mod environment;
 pub mod facts;
 pub mod heads;
+mod inputs;
 pub mod lens;
 pub mod measure;
 pub mod memory;
@@ -17,4 +18,5 @@ pub mod unit;
 
 pub use corpus::Corpus;
 pub use environment::Environment;
+pub use inputs::{DataFile, Inputs};
 pub use measure::{Estimate, Figures};
