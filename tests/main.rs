@@ -12,6 +12,7 @@ mod gradients;
 mod invariants;
 mod languages;
 mod nn;
+mod papers;
 mod probe;
 mod reduce;
 mod report;

@@ -17,9 +17,8 @@ use crate::analysis::{Figures, memory};
 use crate::data::{DocumentOptions, Documents};
 use crate::hook::Edit;
 use crate::models::{Model, OpenOptions};
-use crate::probe::Progress;
 use crate::report::html::{self, Page, Section};
-use crate::report::{Block, Cell, Figure, Report, terminal};
+use crate::report::{Block, Cell, Figure, Progress, Report, terminal};
 use crate::store::{EditFile, FileSet, check_writable, resolve, write_atomic};
 use crate::{Error, Result};
 
