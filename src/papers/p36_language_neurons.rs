@@ -151,8 +151,9 @@ fn watching(progress: &Progress) -> impl FnMut(&str, usize, usize) + '_ {
 }
 
 fn value(result: &impl serde::Serialize) -> Result<Value> {
-    serde_json::to_value(result)
-        .map_err(|e| Error::invalid(format!("the result of an experiment cannot be written: {e}"), "report this defect"))
+    serde_json::to_value(result).map_err(|e| {
+        Error::invalid(format!("the result of an experiment cannot be written: {e}"), "report this defect")
+    })
 }
 
 fn judged(name: String, holds: bool, figures: &[(&str, f64)]) -> Judged {
