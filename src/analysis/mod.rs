@@ -5,6 +5,8 @@ pub mod doctor;
 pub mod environment;
 pub mod facts;
 pub mod heads;
+mod inputs;
+pub mod languages;
 pub mod lens;
 pub mod measure;
 pub mod memory;
@@ -17,4 +19,5 @@ pub mod unit;
 
 pub use corpus::Corpus;
 pub use environment::Environment;
+pub use inputs::{DataFile, Inputs};
 pub use measure::{Estimate, Figures};

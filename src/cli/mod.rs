@@ -8,11 +8,13 @@ mod common;
 mod doctor;
 mod generate;
 mod hub;
+mod languages;
 mod merge;
 mod neuron;
 mod patch;
 mod record;
 mod replay;
+mod reproduce;
 mod run;
 mod scan;
 mod sites;
@@ -49,12 +51,16 @@ enum Command {
     Merge(merge::Args),
     /// Show one neuron, head or direction: its values, examples and weights.
     Neuron(neuron::Args),
+    /// Language neurons: which fire for one language, for some, for all; and what they do.
+    Languages(languages::Args),
     /// Audit a model: the whole examination in one command, with a report.
     Audit(audit::Args),
     /// Run a script of steps and expectations; exits with 1 if one fails.
     Run(run::Args),
     /// Repeat a run from its manifest and compare the numbers.
     Replay(replay::Args),
+    /// Test the claims of papers; exits with 1 if one does not hold.
+    Reproduce(reproduce::Args),
     /// Train the embedded model organism anew.
     Train(train::Args),
     /// Find models on the Hub and in its cache.
@@ -110,9 +116,11 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Scan(args) => scan::run(&args),
         Command::Merge(args) => merge::run(&args),
         Command::Neuron(args) => neuron::run(&args),
+        Command::Languages(args) => languages::run(&args),
         Command::Audit(args) => audit::run(&args),
         Command::Run(args) => run::run(&args),
         Command::Replay(args) => replay::run(&args),
+        Command::Reproduce(args) => reproduce::run(&args),
         Command::Train(args) => train::run(&args),
         Command::Hub(args) => hub::run(&args),
     }

@@ -11,6 +11,7 @@ pub mod organism;
 mod task;
 mod template;
 mod texts;
+pub mod tongues;
 
 pub use builtin::{builtin, builtin_names};
 pub use docs::Docs;

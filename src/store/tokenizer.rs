@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use tokenizers::Tokenizer as Inner;
+use tokenizers::models::ModelWrapper;
 
 use super::text::read_text;
 use crate::{Error, Result};
@@ -90,7 +91,7 @@ impl Tokenizer {
         })?;
         let bos = sides.id(&inner, "bos_token");
         let pad = sides.id(&inner, "pad_token");
-        let unk = sides.id(&inner, "unk_token");
+        let unk = sides.id(&inner, "unk_token").or_else(|| unknown(&inner));
         let eos = sides.ids(&inner, "eos_token");
         let added = inner.get_added_tokens_decoder();
         let mut special: BTreeSet<u32> = added.iter().filter(|(_, t)| t.special).map(|(id, _)| *id).collect();
@@ -248,4 +249,15 @@ impl Tokenizer {
     fn failed(&self, what: &str, error: &dyn std::fmt::Display) -> Error {
         Error::file(&self.path, format!("cannot {what}: {error}"), "the tokenizer lacks an unknown token")
     }
+}
+
+/// What the vocabulary itself says when it cannot express a text; a Unigram one keeps that to itself.
+fn unknown(inner: &Inner) -> Option<u32> {
+    let token = match inner.get_model() {
+        ModelWrapper::WordLevel(model) => Some(model.unk_token.as_str()),
+        ModelWrapper::WordPiece(model) => Some(model.unk_token.as_str()),
+        ModelWrapper::BPE(model) => model.unk_token.as_deref(),
+        ModelWrapper::Unigram(_) => None,
+    };
+    inner.token_to_id(token?)
 }

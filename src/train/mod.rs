@@ -10,6 +10,7 @@ pub mod checkpoint;
 pub mod loss;
 pub mod organism;
 pub mod schedule;
+pub mod tongues;
 pub mod trainer;
 
 pub use adamw::{AdamW, AdamWOptions, Group};

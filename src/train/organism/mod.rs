@@ -132,7 +132,7 @@ impl Observer for Watch<'_> {
 }
 
 /// Plain tensors with the values of the variables.
-fn detached(variables: &BTreeMap<String, Var>) -> Result<BTreeMap<String, Tensor>> {
+pub(super) fn detached(variables: &BTreeMap<String, Var>) -> Result<BTreeMap<String, Tensor>> {
     variables.iter().map(|(name, v)| Ok((name.clone(), v.as_tensor().copy()?.detach()))).collect()
 }
 
