@@ -1,6 +1,7 @@
 //! The integration tests, in one binary so that they link once.
 
 mod analysis;
+mod bake;
 mod browser;
 mod cli;
 mod common;

@@ -1,5 +1,6 @@
 //! Methods: functions from a network, data and parameters to a result that can be stored, shown and compared.
 
+pub mod bake;
 pub mod corpus;
 pub mod doctor;
 pub mod environment;

@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::analysis::memory::{self, Needs};
 use crate::hook::{Edit, Values};
 use crate::models::{Model, Network, OpenOptions};
-use crate::store::{Bundle, HubOptions, Storage, resolve};
+use crate::store::{Bundle, EditFile, HubOptions, Storage, bundle, resolve};
 use crate::{Error, Result};
 
 /// Which model, and how it is held.
@@ -155,6 +155,13 @@ impl EditArgs {
             }
         }
         Ok((edits, values))
+    }
+
+    /// All of them as one.
+    pub fn bundle(&self, model: &Model) -> Result<Bundle> {
+        let (edits, values) = self.read(model)?;
+        let file = EditFile { version: bundle::VERSION, edits, model: None, note: None };
+        Ok(Bundle { path: self.edits.first().cloned().unwrap_or_default(), file, tensors: values.stored })
     }
 }
 

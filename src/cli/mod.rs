@@ -6,6 +6,7 @@
 mod audit;
 mod common;
 mod doctor;
+mod edit;
 mod generate;
 mod hub;
 mod languages;
@@ -37,6 +38,8 @@ pub struct Cli {
 enum Command {
     /// List a model's sites: what can be recorded and edited.
     Sites(sites::Args),
+    /// Edits as files: list, show, apply, export into weights, verify.
+    Edit(edit::Args),
     /// Continue a text, with edits active if asked.
     Generate(generate::Args),
     /// Run texts and save activations to a file.
@@ -109,6 +112,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
     match cli.command {
         Command::Sites(args) => sites::run(&args),
+        Command::Edit(args) => edit::run(&args),
         Command::Generate(args) => generate::run(&args),
         Command::Record(args) => record::run(&args),
         Command::Patch(args) => patch::run(&args),

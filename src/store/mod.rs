@@ -30,6 +30,7 @@ pub(crate) mod jinja;
 pub mod lines;
 pub mod npz;
 pub mod parquet;
+pub mod rewrite;
 pub mod safetensors;
 pub(crate) mod text;
 pub mod tokenizer;

@@ -17,6 +17,7 @@ mod neurons;
 mod norm;
 mod qkv;
 mod sites;
+pub mod writers;
 
 use candle_core::{DType, Device, Tensor};
 use serde_json::{Map, Value};
