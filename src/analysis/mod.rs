@@ -1,16 +1,22 @@
 //! Methods: functions from a network, data and parameters to a result that can be stored, shown and compared.
 
+pub mod attribution;
+pub mod clamp;
 pub mod corpus;
 pub mod doctor;
 pub mod environment;
 pub mod facts;
+pub mod forming;
 pub mod heads;
 pub mod lens;
 pub mod measure;
 pub mod memory;
 pub mod neurons;
+mod operations;
 pub mod patching;
+pub mod prompts;
 pub mod scan;
+pub mod steering;
 pub mod sweep;
 pub mod tasks;
 pub mod unit;
@@ -18,3 +24,4 @@ pub mod unit;
 pub use corpus::Corpus;
 pub use environment::Environment;
 pub use measure::{Estimate, Figures};
+pub use operations::registry;

@@ -3,6 +3,7 @@
 mod doctor;
 mod facts;
 mod heads;
+mod induction;
 mod lens;
 mod neurons;
 mod perplexity;
@@ -23,6 +24,7 @@ pub static ALL: &[&dyn Step] = &[
     &perplexity::Perplexity,
     &lens::Lens,
     &heads::Heads,
+    &induction::Induction,
     &neurons::Neurons,
 ];
 
