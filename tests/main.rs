@@ -11,6 +11,7 @@ mod goldens;
 mod gradients;
 mod invariants;
 mod nn;
+mod papers;
 mod probe;
 mod reduce;
 mod report;

@@ -8,6 +8,7 @@ pub mod environment;
 pub mod facts;
 pub mod forming;
 pub mod heads;
+mod inputs;
 pub mod lens;
 pub mod measure;
 pub mod memory;
@@ -23,5 +24,6 @@ pub mod unit;
 
 pub use corpus::Corpus;
 pub use environment::Environment;
+pub use inputs::{DataFile, Inputs};
 pub use measure::{Estimate, Figures};
 pub use operations::registry;

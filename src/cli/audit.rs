@@ -7,8 +7,8 @@ use std::process::ExitCode;
 use super::common::{HoldArgs, print_json};
 use super::one_line;
 use crate::probe::document::Status;
-use crate::probe::{self, Against, AuditReport, Job, Outcome, Progress, Script, junit};
-use crate::report::{Block, terminal};
+use crate::probe::{self, Against, AuditReport, Job, Outcome, Script, junit};
+use crate::report::{Block, Progress, terminal};
 use crate::store::{FileSet, check_writable, write_atomic};
 use crate::{Error, Result};
 

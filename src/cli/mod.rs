@@ -17,6 +17,7 @@ mod neuron;
 mod patch;
 mod record;
 mod replay;
+mod reproduce;
 mod run;
 mod scan;
 mod sites;
@@ -70,6 +71,8 @@ enum Command {
     Run(run::Args),
     /// Repeat a run from its manifest and compare the numbers.
     Replay(replay::Args),
+    /// Test the claims of papers; exits with 1 if one does not hold.
+    Reproduce(reproduce::Args),
     /// Train the embedded model organism anew.
     Train(train::Args),
     /// Find models on the Hub and in its cache.
@@ -133,6 +136,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Audit(args) => audit::run(&args),
         Command::Run(args) => run::run(&args),
         Command::Replay(args) => replay::run(&args),
+        Command::Reproduce(args) => reproduce::run(&args),
         Command::Train(args) => train::run(&args),
         Command::Hub(args) => hub::run(&args),
     }

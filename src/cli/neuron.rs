@@ -10,10 +10,10 @@ use tempfile::TempDir;
 use super::common::{ModelArgs, print_json};
 use crate::analysis::scan::{self, Job, Options, Origin, Unwatched};
 use crate::analysis::unit;
+use crate::data::organism::embedded;
 use crate::data::{DocumentOptions, Documents};
 use crate::hook::Selector;
 use crate::models::{Model, OpenOptions};
-use crate::probe::organism;
 use crate::report::{Block, Report, terminal};
 use crate::store::write_atomic;
 use crate::{Error, Result};
@@ -70,7 +70,7 @@ const PARAGRAPHS: u64 = 30;
 fn quick(model: &Model, options: &OpenOptions) -> Result<TempDir> {
     let folder = tempfile::tempdir().map_err(Error::io(std::env::temp_dir()))?;
     let texts = folder.path().join("texts");
-    for set in organism::texts() {
+    for set in embedded::texts() {
         let path = texts.join(format!("{}.txt", set.name));
         write_atomic(&path, |file| file.write_all(set.texts.join("\n").as_bytes()).map_err(Error::io(&path)))?;
     }

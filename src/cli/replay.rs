@@ -9,9 +9,9 @@ use crate::Error;
 use crate::analysis::scan::{self, Job, Origin, Unwatched};
 use crate::data::Documents;
 use crate::models::Model;
+use crate::probe::Manifest;
 use crate::probe::replay::{Moved, replay};
-use crate::probe::{Manifest, Progress};
-use crate::report::{Report, terminal};
+use crate::report::{Progress, Report, terminal};
 use crate::store::text::read_json;
 
 /// Arguments of `optrode replay`.

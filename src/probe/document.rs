@@ -6,8 +6,8 @@ use schemars::{JsonSchema, schema_for};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::figures::{Figures, cell};
 use super::subject::ModelRecord;
+use crate::report::figures::{Figures, cell};
 use crate::report::{Block, Cell, Column, Judged, Table, Verdict};
 use crate::store::text::read_json;
 use crate::{Error, Result};

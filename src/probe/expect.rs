@@ -12,7 +12,7 @@
 
 use std::cmp::Ordering;
 
-use super::figures::cell;
+use crate::report::figures::cell;
 use crate::report::{Figure, Judged, Verdict};
 use crate::{Error, Result};
 

@@ -7,11 +7,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::document::{BaseStep, Status, StepReport};
-use super::figures::Figures;
 use super::script::Script;
-use super::step::DataFile;
 use super::subject::ModelRecord;
+use crate::analysis::DataFile;
 use crate::analysis::Environment;
+use crate::report::figures::Figures;
 use crate::store::sha256_bytes;
 use crate::store::text::read_json;
 use crate::{Error, Result};

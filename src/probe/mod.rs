@@ -2,7 +2,8 @@
 //!
 //! ```no_run
 //! use optrode::models::OpenOptions;
-//! use optrode::probe::{Job, Progress, Script, run};
+//! use optrode::probe::{Job, Script, run};
+//! use optrode::report::Progress;
 //! let script = Script::open("gate.toml")?;
 //! let job = Job { seed: script.seed, script, model: Some("models/mine".into()), against: None,
 //!                 options: OpenOptions::default() };
@@ -13,12 +14,9 @@
 
 pub mod document;
 pub mod expect;
-pub mod figures;
 mod files;
 pub mod junit;
 pub mod manifest;
-pub mod organism;
-mod progress;
 pub mod replay;
 mod run;
 pub mod script;
@@ -29,7 +27,6 @@ mod subject;
 pub use document::{AuditReport, Outcome};
 pub use files::{NAMES, files};
 pub use manifest::Manifest;
-pub use progress::Progress;
 pub use run::{Against, Done, Job, run};
 pub use script::Script;
 pub use step::{Context, StepKind, StepOutput};

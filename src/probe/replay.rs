@@ -5,15 +5,15 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::document::Status;
-use super::figures::{Figures, cell, same};
 use super::manifest::{AgainstRecord, Manifest, StepRecord};
-use super::organism;
-use super::progress::Progress;
 use super::run::{Against, Job, run};
 use super::script::Script;
 use super::subject::ModelRecord;
 use crate::analysis::Environment;
+use crate::data::organism::embedded;
 use crate::models::OpenOptions;
+use crate::report::Progress;
+use crate::report::figures::{Figures, cell, same};
 use crate::report::{Block, Cell, Column, Report, Table, number};
 use crate::store::{HubOptions, resolve, sha256_bytes, sha256_file, tokenizer_identity};
 use crate::{Error, Result};
@@ -103,12 +103,12 @@ fn expect(what: &str, expected: &str, got: &str) -> Result<()> {
 }
 
 fn check_model(what: &str, record: &ModelRecord, reference: Option<&String>, hub: &HubOptions) -> Result<()> {
-    let embedded;
+    let own;
     let reference = match reference {
         Some(reference) => reference,
         None => {
-            embedded = organism::folder()?.display().to_string();
-            &embedded
+            own = embedded::folder()?.display().to_string();
+            &own
         }
     };
     let identity = resolve(reference, hub)?.identity()?;
@@ -131,7 +131,7 @@ fn check_against(record: &AgainstRecord, moved: &Moved, hub: &HubOptions) -> Res
             check_model("the comparison's model", model, reference, hub)?;
             match reference {
                 Some(name) => Ok(Against::Model(name.clone())),
-                None => Ok(Against::Model(organism::folder()?.display().to_string())),
+                None => Ok(Against::Model(embedded::folder()?.display().to_string())),
             }
         }
     }

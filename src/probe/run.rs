@@ -7,15 +7,15 @@ use chrono::{SecondsFormat, Utc};
 
 use super::document::{AuditReport, Base, Status, StepReport, VERSION};
 use super::expect::{Expectation, Name, is_name};
-use super::figures::Figures;
 use super::manifest::{AgainstRecord, Manifest, ScriptRecord, StepRecord};
-use super::progress::Progress;
 use super::script::{Script, ScriptStep, nearest_figure};
-use super::step::{Context, Inputs, StepOutput, unfit_figure};
+use super::step::{Context, StepOutput, unfit_figure};
 use super::subject::Subject;
-use crate::analysis::Environment;
+use crate::analysis::{Environment, Inputs};
 use crate::data::{TextSet, read_texts, text_file};
 use crate::models::OpenOptions;
+use crate::report::Progress;
+use crate::report::figures::Figures;
 use crate::store::{resolve, sha256_file};
 use crate::{Error, Result};
 

@@ -4,7 +4,6 @@
 //! [`steps::ALL`](super::steps::ALL).
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 
 use schemars::{JsonSchema, schema_for};
 use serde::de::DeserializeOwned;
@@ -14,12 +13,11 @@ use toml::Spanned;
 use toml::de::{DeTable, Deserializer};
 
 use super::document::Base;
-use super::progress::Progress;
-use crate::analysis::Figures;
+use crate::analysis::{Figures, Inputs};
 use crate::data::TextSet;
 use crate::models::Model;
+use crate::report::Progress;
 use crate::report::{Block, Report};
-use crate::store::sha256_file;
 use crate::{Error, Result};
 
 /// A method as a step.
@@ -110,41 +108,6 @@ impl Context<'_> {
         let path = self.folder.join(path);
         self.inputs.note(&path)?;
         Ok(path)
-    }
-}
-
-/// A file that a step read.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct DataFile {
-    /// Where it lies.
-    pub path: PathBuf,
-    /// Its sha256.
-    pub sha256: String,
-}
-
-/// The files that a run has read.
-#[derive(Debug, Default)]
-pub struct Inputs(Mutex<Vec<DataFile>>);
-
-impl Inputs {
-    /// Notes a file with its hash.
-    ///
-    /// # Errors
-    /// When it cannot be read.
-    pub fn note(&self, path: &Path) -> Result<()> {
-        let mut files = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if files.iter().all(|f| f.path != path) {
-            files.push(DataFile { path: path.to_path_buf(), sha256: sha256_file(path)? });
-        }
-        Ok(())
-    }
-
-    /// The files, by path.
-    pub fn files(&self) -> Vec<DataFile> {
-        let mut files = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        files.sort_by(|a, b| a.path.cmp(&b.path));
-        files
     }
 }
 

@@ -3,8 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::organism;
 use crate::Result;
+use crate::data::organism::embedded;
 use crate::models::{Model, OpenOptions};
 use crate::store::tokenizer_identity;
 
@@ -60,11 +60,11 @@ impl Subject {
     pub fn open(model: Option<&str>, control: Option<&str>, options: &OpenOptions) -> Result<Self> {
         let opened = match model {
             Some(name) => Model::open(name, options)?,
-            None => Model::open(&organism::folder()?.display().to_string(), options)?,
+            None => Model::open(&embedded::folder()?.display().to_string(), options)?,
         };
         let control = match (control, model) {
             (Some(name), _) => Some(Model::open(name, options)?),
-            (None, None) => Some(Model::open(&organism::untrained()?.display().to_string(), options)?),
+            (None, None) => Some(Model::open(&embedded::untrained()?.display().to_string(), options)?),
             (None, Some(_)) => None,
         };
         let identity = opened.folder.identity()?;

@@ -14,9 +14,11 @@
 //! ```
 
 pub mod chart;
+pub mod figures;
 pub mod html;
 pub mod json;
 pub mod number;
+mod progress;
 pub mod svg;
 pub mod terminal;
 mod visible;
@@ -25,6 +27,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use chart::Chart;
+pub use progress::Progress;
 
 /// Something that can be shown.
 pub trait Report {

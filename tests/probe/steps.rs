@@ -7,7 +7,8 @@ use optrode::probe::document::Status;
 use optrode::probe::expect::Expectation;
 use optrode::probe::script::ScriptStep;
 use optrode::probe::step::Step;
-use optrode::probe::{AuditReport, Context, Job, Outcome, Progress, Script, StepKind, StepOutput, run};
+use optrode::probe::{AuditReport, Context, Job, Outcome, Script, StepKind, StepOutput, run};
+use optrode::report::Progress;
 use optrode::report::{Block, Verdict};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -145,7 +146,7 @@ fn a_figure_that_is_not_given_or_not_declared_fails_the_step() {
 
 #[test]
 fn names_of_tasks_become_names_of_figures() {
-    assert_eq!(optrode::probe::figures::name_part("gsm8k-main/4.1 é"), "gsm8k_main_4_1__");
+    assert_eq!(optrode::report::figures::name_part("gsm8k-main/4.1 é"), "gsm8k_main_4_1__");
 }
 
 #[test]

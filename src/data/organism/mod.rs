@@ -5,6 +5,7 @@
 //! item alone, so training and evaluation can never disagree.
 
 pub mod books;
+pub mod embedded;
 pub mod facts;
 pub mod rows;
 pub mod skills;

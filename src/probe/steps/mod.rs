@@ -14,6 +14,7 @@ use super::step::{Context, Step};
 use crate::Result;
 use crate::analysis::Corpus;
 use crate::data::TextSet;
+use crate::data::organism::embedded;
 
 /// Every step, in the order of `optrode run --steps`.
 pub static ALL: &[&dyn Step] = &[
@@ -35,7 +36,7 @@ pub fn find(name: &str) -> Option<&'static dyn Step> {
 
 /// The script's texts, or those that the program carries: paragraphs that the organism never saw, by language.
 fn texts(context: &Context) -> Vec<TextSet> {
-    if context.texts.is_empty() { super::organism::texts() } else { context.texts.to_vec() }
+    if context.texts.is_empty() { embedded::texts() } else { context.texts.to_vec() }
 }
 
 /// Windows of the first `documents` texts of every set.

@@ -2,13 +2,13 @@
 
 use std::path::PathBuf;
 
+use super::super::TextSet;
 use crate::Result;
-use crate::data::TextSet;
 use crate::store::embedded;
 
 macro_rules! files {
     ($folder:literal: $($name:literal),* $(,)?) => {
-        &[$(($name, include_bytes!(concat!("../../fixtures/", $folder, "/", $name)))),*]
+        &[$(($name, include_bytes!(concat!("../../../fixtures/", $folder, "/", $name)))),*]
     };
 }
 

@@ -7,7 +7,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
-use crate::report::{Cell, number};
+use super::{Cell, number};
 
 /// Named numbers in order; in JSON an object. What JSON lacks stands there as `"NaN"`, `"inf"` or `"-inf"`.
 #[derive(Clone, Debug, Default)]
