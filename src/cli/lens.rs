@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use super::common::{ModelArgs, OutputArgs};
 use crate::analysis::Corpus;
 use crate::analysis::lens::{Options, lens};
+use crate::data::organism::embedded;
 use crate::data::read_texts;
-use crate::probe::organism;
 
 /// Arguments of `optrode lens`.
 #[derive(Debug, clap::Args)]
@@ -46,7 +46,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let texts = match (&args.file, args.text.is_empty()) {
         (Some(file), _) => read_texts(file)?,
         (None, false) => args.text.clone(),
-        (None, true) => organism::texts().into_iter().flat_map(|s| s.texts.into_iter().take(PARAGRAPHS)).collect(),
+        (None, true) => embedded::texts().into_iter().flat_map(|s| s.texts.into_iter().take(PARAGRAPHS)).collect(),
     };
     let corpus = Corpus::of_texts(&model, &texts, args.window)?;
     let options = Options { grid_tokens: args.tokens, seed: args.seed, ..Options::default() };

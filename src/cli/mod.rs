@@ -82,7 +82,7 @@ enum Command {
 impl Cli {
     /// Whether it trains, with a thread per processor of its own.
     pub fn trains(&self) -> bool {
-        matches!(self.command, Command::Train(_))
+        matches!(self.command, Command::Train(_) | Command::Reproduce(_))
     }
 }
 
