@@ -1,10 +1,13 @@
 //! Methods: functions from a network, data and parameters to a result that can be stored, shown and compared.
 
+pub mod attribution;
 pub mod bake;
+pub mod clamp;
 pub mod corpus;
 pub mod doctor;
 pub mod environment;
 pub mod facts;
+pub mod forming;
 pub mod heads;
 mod inputs;
 pub mod languages;
@@ -12,8 +15,11 @@ pub mod lens;
 pub mod measure;
 pub mod memory;
 pub mod neurons;
+mod operations;
 pub mod patching;
+pub mod prompts;
 pub mod scan;
+pub mod steering;
 pub mod sweep;
 pub mod tasks;
 pub mod unit;
@@ -22,3 +28,4 @@ pub use corpus::Corpus;
 pub use environment::Environment;
 pub use inputs::{DataFile, Inputs};
 pub use measure::{Estimate, Figures};
+pub use operations::registry;

@@ -5,12 +5,16 @@ use std::path::PathBuf;
 
 use candle_core::Device;
 use clap::{Args, ValueEnum};
-use serde_json::Value;
+use serde::Serialize;
+use serde_json::{Value, json};
 
 use crate::analysis::memory::{self, Needs};
+use crate::analysis::patching::Pair;
+use crate::analysis::{clamp, prompts};
 use crate::hook::{Edit, Values};
 use crate::models::{Model, Network, OpenOptions};
-use crate::store::{Bundle, EditFile, HubOptions, Storage, bundle, resolve};
+use crate::report::{Cell, Figure, Report, html, terminal};
+use crate::store::{Bundle, EditFile, HubOptions, Storage, bundle, check_writable, resolve, write_atomic};
 use crate::{Error, Result};
 
 /// Which model, and how it is held.
@@ -154,6 +158,9 @@ impl EditArgs {
                 }
             }
         }
+        for note in clamp::shared_heads(&model.decoder, &edits)? {
+            eprintln!("note: {note}");
+        }
         Ok((edits, values))
     }
 
@@ -162,6 +169,111 @@ impl EditArgs {
         let (edits, values) = self.read(model)?;
         let file = EditFile { version: bundle::VERSION, edits, model: None, note: None };
         Ok(Bundle { path: self.edits.first().cloned().unwrap_or_default(), file, tensors: values.stored })
+    }
+}
+
+/// Pairs of prompts.
+#[derive(Debug, Args)]
+pub struct PairArgs {
+    /// The prompt with the correct answer.
+    #[arg(long, value_name = "TEXT", requires_all = ["corrupted", "correct", "wrong"])]
+    pub clean: Option<String>,
+    /// The prompt with the other answer: as many tokens.
+    #[arg(long, value_name = "TEXT", requires = "clean")]
+    pub corrupted: Option<String>,
+    /// What follows the clean prompt: one token, with the space before it.
+    #[arg(long, value_name = "TOKEN", requires = "clean")]
+    pub correct: Option<String>,
+    /// What follows the corrupted prompt.
+    #[arg(long, value_name = "TOKEN", requires = "clean")]
+    pub wrong: Option<String>,
+    /// A built-in set instead.
+    #[arg(long, value_enum, default_value_t = PromptSet::Repeated, conflicts_with = "clean")]
+    pub set: PromptSet,
+    /// How many pairs of the set.
+    #[arg(long, default_value_t = 8, conflicts_with = "clean")]
+    pub count: usize,
+    /// Seed of the set's draws.
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+}
+
+/// Built-in pairs of prompts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum PromptSet {
+    /// Random tokens that begin again: what followed?
+    Repeated,
+    /// When Mary and John went to the store, John gave a drink to: Mary or John?
+    IndirectObject,
+    /// The war lasted from the year 1741 to the year 17: a later year or an earlier one?
+    GreaterThan,
+}
+
+impl PairArgs {
+    /// The pairs, in token ids.
+    pub fn pairs(&self, model: &Model) -> Result<Vec<Pair>> {
+        let (Some(clean), Some(corrupted), Some(correct), Some(wrong)) =
+            (&self.clean, &self.corrupted, &self.correct, &self.wrong)
+        else {
+            let set = match self.set {
+                PromptSet::Repeated => prompts::Set::Repeated,
+                PromptSet::IndirectObject => prompts::Set::IndirectObject,
+                PromptSet::GreaterThan => prompts::Set::GreaterThan,
+            };
+            return prompts::pairs(model, set, self.count, self.seed);
+        };
+        Ok(vec![Pair {
+            clean: model.encode(clean)?,
+            corrupted: model.encode(corrupted)?,
+            correct: prompts::answer(model, "correct", correct)?,
+            wrong: prompts::answer(model, "wrong", wrong)?,
+        }])
+    }
+}
+
+/// What becomes of a result.
+#[derive(Debug, Args)]
+pub struct OutputArgs {
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// Write a report with plots, one HTML file, here too.
+    #[arg(long, value_name = "FILE.html")]
+    pub report: Option<PathBuf>,
+}
+
+impl OutputArgs {
+    /// Refuses a report that could not be written, before any work is done.
+    pub fn check(&self) -> Result<()> {
+        self.report.as_ref().map_or(Ok(()), check_writable)
+    }
+
+    /// Prints a result, and writes the report of it.
+    pub fn show(&self, title: &str, model: &str, seed: u64, result: &(impl Report + Serialize)) -> anyhow::Result<()> {
+        let blocks = result.blocks();
+        if let Some(path) = &self.report {
+            let fact = |name: &str, value: &str| Figure::new(name, Cell::text(value));
+            let page = html::page(&html::Page {
+                title: title.to_string(),
+                subtitle: format!("of {model}"),
+                facts: vec![
+                    fact("model", model),
+                    Figure::new("seed", Cell::count(seed)),
+                    fact("optrode", env!("CARGO_PKG_VERSION")),
+                ],
+                sections: vec![html::Section {
+                    name: title.to_string(),
+                    anchor: "result".to_string(),
+                    blocks: blocks.clone(),
+                }],
+            })?;
+            write_atomic(path, |file| file.write_all(page.as_bytes()).map_err(Error::io(path)))?;
+        }
+        if self.json {
+            return print_json(&json!({ "model": model, "seed": seed, "result": result }));
+        }
+        write!(io::stdout().lock(), "{}", terminal::render(&blocks, &terminal::Style::stdout()))?;
+        Ok(())
     }
 }
 

@@ -7,8 +7,9 @@ use serde_json::{Value, json};
 
 use super::common::{EditArgs, ModelArgs, print_json};
 use crate::Error;
+use crate::analysis::registry;
 use crate::generate::{Finish, Generated, Generator, Options, Sampler};
-use crate::hook::{Pass, Registry};
+use crate::hook::Pass;
 use crate::models::{Model, Side, Tokens};
 use crate::store::{Message, Tokenizer};
 
@@ -90,7 +91,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mut tokens = Tokens::from_rows(&rows, Side::Left, model.pad())?;
     tokens.special = model.special();
     let pass = Pass { edits, seed: args.seed, ..Pass::default() };
-    let registry = Registry::elementary();
+    let registry = registry();
     let generator = Generator { net: &model.decoder, pass: &pass, registry: &registry, values };
     let options = Options {
         max_new_tokens: args.max_new_tokens,

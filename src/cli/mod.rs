@@ -3,13 +3,17 @@
 //! Results go to stdout (a table for people, JSON with `--json`), progress and warnings to stderr. Exit codes: 0 done,
 //! 1 an expectation failed, 2 the request was wrong.
 
+mod ablate;
+mod attribute;
 mod audit;
 mod common;
 mod doctor;
 mod edit;
 mod generate;
+mod heads;
 mod hub;
 mod languages;
+mod lens;
 mod merge;
 mod neuron;
 mod patch;
@@ -19,6 +23,7 @@ mod reproduce;
 mod run;
 mod scan;
 mod sites;
+mod steer;
 mod train;
 
 use std::process::ExitCode;
@@ -44,6 +49,16 @@ enum Command {
     Generate(generate::Args),
     /// Run texts and save activations to a file.
     Record(record::Args),
+    /// Find previous-token, duplicate-token and induction heads; what heads copy and which ones compose.
+    Heads(heads::Args),
+    /// The logit lens: what each layer would predict.
+    Lens(lens::Args),
+    /// Attribution: which components, heads, neurons and paths an answer comes from.
+    Attribute(attribute::Args),
+    /// Ablate heads, by default the strongest induction heads, and see what is lost.
+    Ablate(ablate::Args),
+    /// Steering vectors: add the difference of two kinds of text while the model runs.
+    Steer(steer::Args),
     /// Activation patching: which values carry the difference between two prompts.
     Patch(patch::Args),
     /// Prove a checkpoint on this machine: a table of invariants with their largest errors.
@@ -73,7 +88,7 @@ enum Command {
 impl Cli {
     /// Whether it trains, with a thread per processor of its own.
     pub fn trains(&self) -> bool {
-        matches!(self.command, Command::Train(_))
+        matches!(self.command, Command::Train(_) | Command::Reproduce(_))
     }
 }
 
@@ -115,6 +130,11 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Edit(args) => edit::run(&args),
         Command::Generate(args) => generate::run(&args),
         Command::Record(args) => record::run(&args),
+        Command::Heads(args) => heads::run(&args),
+        Command::Lens(args) => lens::run(&args),
+        Command::Attribute(args) => attribute::run(&args),
+        Command::Ablate(args) => ablate::run(&args),
+        Command::Steer(args) => steer::run(&args),
         Command::Patch(args) => patch::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Scan(args) => scan::run(&args),

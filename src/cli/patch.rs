@@ -7,10 +7,10 @@ use clap::ValueEnum;
 use serde_json::json;
 
 use super::common::{ModelArgs, print_json};
+use crate::Result;
 use crate::analysis::patching::{Component, Direction, Pair, patching};
-use crate::models::Model;
+use crate::analysis::prompts::answer;
 use crate::report::{Report, terminal};
-use crate::{Error, Result};
 
 /// Arguments of `optrode patch`.
 #[derive(Debug, clap::Args)]
@@ -67,20 +67,6 @@ impl Site {
             Self::MlpOut => Component::MlpOut,
             Self::Z => Component::Z,
         }
-    }
-}
-
-/// An answer's only token. Some tokenizers put a space before every text; then the text without its own is meant.
-fn answer(model: &Model, name: &str, text: &str) -> Result<u32> {
-    let tokenizer = model.tokenizer()?;
-    let ids = tokenizer.encode(text, false)?;
-    let trimmed = tokenizer.encode(text.trim_start(), false)?;
-    match (ids.as_slice(), trimmed.as_slice()) {
-        ([id], _) | (_, [id]) => Ok(*id),
-        _ => Err(Error::invalid(
-            format!("the {name} answer `{text}` is {} tokens, expected 1", ids.len()),
-            "give an answer of one token; the first token of a longer one will do",
-        )),
     }
 }
 

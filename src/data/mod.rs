@@ -3,6 +3,7 @@
 mod builtin;
 mod docs;
 mod documents;
+pub mod fewshot;
 mod ids;
 mod item;
 mod load;

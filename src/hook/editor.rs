@@ -108,6 +108,9 @@ impl Editor {
             true => captured.tensor.detach(),
             false => align(of, captured, call, scope)?,
         };
+        if self.op.wants_whole_sources() {
+            return Ok(value);
+        }
         for (dim, kept) in &self.selected.indices {
             let axis = captured.site.axes.get(*dim);
             let heads = of.heads.as_ref().filter(|_| matches!(axis, Some(Axis::Head | Axis::KvHead)));

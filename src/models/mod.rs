@@ -1,6 +1,7 @@
 //! Networks. Every one is code that calls [`Tap::at`](crate::hook::Tap::at) once per site and knows nothing else
 //! about hooks.
 
+pub mod attention_only;
 pub mod execute;
 pub mod gradient;
 mod input;
@@ -13,6 +14,7 @@ use candle_core::{Device, Tensor};
 use crate::Result;
 use crate::hook::{SiteTable, Tap};
 
+pub use attention_only::{AttentionOnly, AttentionOnlyConfig};
 pub use execute::{Job, Outcome, PassOutcome, execute};
 pub use gradient::{Gradients, JobGradients, gradients, job_gradients};
 pub use input::{Input, Side, Tokens};

@@ -1,11 +1,11 @@
 //! A model as people name it: a folder or Hub id, with its decoder, its tokenizer and its files.
 
-use candle_core::{Device, DeviceLocation, Tensor};
+use candle_core::{DType, Device, DeviceLocation, Tensor};
 use serde_json::{Map, Value};
 
 use super::transformer::{self, WeightSource};
 use super::{Decoder, Network};
-use crate::hook::SiteTable;
+use crate::hook::{SiteTable, random};
 use crate::store::{HubOptions, ModelFolder, Origin, Storage, Tokenizer, Weights, resolve};
 use crate::{Error, Result};
 
@@ -59,6 +59,28 @@ impl WeightSource for FolderWeights<'_> {
     }
 }
 
+/// The weights of a folder, the numbers of every matrix in a random order.
+struct Shuffled<'a> {
+    weights: FolderWeights<'a>,
+    seed: u64,
+}
+
+impl WeightSource for Shuffled<'_> {
+    fn names(&self) -> Vec<String> {
+        self.weights.names()
+    }
+
+    fn tensor(&self, name: &str, shape: &[usize]) -> Result<Tensor> {
+        let tensor = self.weights.tensor(name, shape)?;
+        if shape.len() < 2 {
+            return Ok(tensor);
+        }
+        let mut values: Vec<f32> = tensor.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;
+        random::Stream::new(self.seed, &[random::name(name)]).shuffle(&mut values);
+        Ok(Tensor::from_vec(values, shape, tensor.device())?.to_dtype(tensor.dtype())?)
+    }
+}
+
 /// The config of a folder as an object.
 fn config(folder: &ModelFolder) -> Result<&Map<String, Value>> {
     folder.config().as_object().ok_or_else(|| {
@@ -85,6 +107,16 @@ impl Model {
             tokenizer.check_vocab(decoder.facts().vocab)?;
         }
         Ok(Self { decoder, folder, tokenizer })
+    }
+
+    /// The same architecture without what training arranged: the numbers of every matrix in a random order, gains and
+    /// biases as they are. A control that every model has.
+    ///
+    /// # Errors
+    /// As [`Model::open`].
+    pub fn shuffled(&self, options: &OpenOptions, seed: u64) -> Result<Decoder> {
+        let weights = FolderWeights { weights: self.folder.weights()?, options };
+        Decoder::new(config(&self.folder)?, &Shuffled { weights, seed })
     }
 
     /// The sites of a model, from its config alone.

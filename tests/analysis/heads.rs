@@ -111,7 +111,7 @@ fn uniform_attention_scores_its_closed_form() {
     let none = identity(0.0);
     let net = built(&[(none.clone(), none.clone(), none)]);
     let start = Pool { start: Some(3), ids: (0..D as u32).collect() };
-    let found = heads(&net, &start, None, &Options { n: 7, rows: 3, seed: 1 }).unwrap();
+    let found = heads(&net, &start, None, &Options { n: 7, rows: 3, seed: 1, ..Options::default() }).unwrap();
     assert_eq!((found.n, found.start), (7, true));
     // Queries stand at 8..=14 and see 9 to 15 keys.
     let expected = (9..=15).map(|keys| 1.0 / f64::from(keys)).sum::<f64>() / 7.0;
@@ -134,7 +134,7 @@ fn uniform_attention_in_a_window_sees_no_further() {
     }
     let net = Decoder::new(&config(&folder), &weights).unwrap();
     let pool = Pool { start: None, ids: (3..61).collect() };
-    let found = heads(&net, &pool, None, &Options { n: 8, rows: 2, seed: 0 }).unwrap();
+    let found = heads(&net, &pool, None, &Options { n: 8, rows: 2, ..Options::default() }).unwrap();
     let windows: Vec<Option<usize>> = net.facts().layers.iter().map(|l| l.window).collect();
     assert!(windows.iter().flatten().any(|w| *w < 16), "{windows:?}");
     for head in &found.heads {
@@ -252,7 +252,7 @@ fn unembedding_times_embedding_tied_untied_and_projected() {
 #[test]
 fn every_golden_has_a_table_of_heads_and_repeats_it_bit_by_bit() {
     let pool = Pool { start: Some(1), ids: (3..61).collect() };
-    let options = Options { n: 12, rows: 3, seed: 5 };
+    let options = Options { n: 12, rows: 3, seed: 5, ..Options::default() };
     for (name, net) in goldens() {
         let found = heads(&net, &pool, Some(&net), &options).unwrap();
         assert_eq!(found.heads.len(), net.facts().layers.len() * net.facts().n_heads, "{name}");

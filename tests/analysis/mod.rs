@@ -1,11 +1,16 @@
 //! Facts, lens, heads and neurons: closed forms, naive loops on golden networks, and known facts of a trained model.
 
+mod attribution;
+mod causal;
+mod clamp;
 mod facts;
+mod forming;
 mod heads;
 mod lens;
 mod measure;
 mod neurons;
 mod real;
+mod templates;
 
 use std::path::PathBuf;
 

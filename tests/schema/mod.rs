@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use validate::validate;
 
 fn schemas() -> [(&'static str, Value); 2] {
-    let registry = Registry::elementary();
+    let registry = optrode::analysis::registry();
     [("run.json", Run::schema(&registry)), ("edit.json", EditFile::schema(&registry))]
 }
 

@@ -10,12 +10,17 @@
 //!
 //! No such stripe touches the start token, and the last token of the first half, whose copy has not come yet, is no
 //! query. Controls: what uniform attention scores; the same second halves after other tokens (a head that finds the
-//! place by its distance alone scores as much there); an untrained network.
+//! place by its distance alone scores as much there); an untrained network. Beside these stand TransformerLens's template
+//! scores ([`template`](Template)), with the templates of the same tokens in another order as their control, and the
+//! composition scores of all pairs of heads ([`compositions`]).
 
+mod causal;
 mod circuit;
+mod composition;
 mod report;
 mod rows;
 mod scores;
+mod template;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -25,8 +30,11 @@ use crate::models::{Decoder, Model};
 use crate::report::number;
 use crate::{Error, Result};
 
+pub use causal::{Ablation, Causal, CausalOptions, Effect, Kind, Lesion, ablate, causal};
 pub use circuit::{Spectrum, copying_score, ov_spectra};
+pub use composition::{Link, Reader, compositions};
 pub use scores::uniform;
+pub use template::{Excluded, Measure, Template, similarity};
 
 use rows::Rows;
 use scores::{Measured, measure};
@@ -48,11 +56,13 @@ pub struct Options {
     pub rows: usize,
     /// Seed of the tokens and of the intervals' draws.
     pub seed: u64,
+    /// Attention that the template scores leave out.
+    pub excluded: Excluded,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { n: 50, rows: 16, seed: 0 }
+        Self { n: 50, rows: 16, seed: 0, excluded: Excluded::default() }
     }
 }
 
@@ -100,6 +110,10 @@ pub struct Heads {
     pub loss: Loss,
     /// The same network untrained, if there was one.
     pub untrained: Option<Untrained>,
+    /// What the template scores left out.
+    pub excluded: Excluded,
+    /// The pairs of heads whose weights fit best.
+    pub composition: Composition,
     /// What a reader should know of this architecture.
     pub notes: Vec<String>,
 }
@@ -123,7 +137,50 @@ pub struct Head {
     pub induction_unrepeated: Estimate,
     /// Re(sum of eigenvalues) / sum of magnitudes of W_O W_U W_E W_V, -1 to 1; `None` if the product is zero.
     pub copying: Option<f64>,
+    /// Shares of attention on the templates (TransformerLens's `mul`).
+    pub mul: Templates,
+    /// Agreement with the templates (TransformerLens's `abs`).
+    pub abs: Templates,
+    /// The control of `mul`: the templates of the row's tokens in another order.
+    pub mul_shuffled: Templates,
 }
+
+/// Template scores, means over whole rows; see [`Template`].
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Templates {
+    /// The token before.
+    #[serde(with = "number")]
+    pub previous: f64,
+    /// Earlier copies.
+    #[serde(with = "number")]
+    pub duplicate: f64,
+    /// What followed them.
+    #[serde(with = "number")]
+    pub induction: f64,
+}
+
+impl Templates {
+    fn mean(sums: [f64; 3], rows: usize) -> Self {
+        let [previous, duplicate, induction] = sums.map(|s| s / rows as f64);
+        Self { previous, duplicate, induction }
+    }
+}
+
+/// What the composition scores showed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Composition {
+    /// What two random matrices score: 1 / sqrt(d_model).
+    #[serde(with = "number")]
+    pub random: f64,
+    /// The strongest pairs, [`PAIRS`] as Q, K and V each, strongest first.
+    pub strongest: Vec<Link>,
+    /// K composition of every head (by layer and head) with its strongest earlier head; 0 in the first layer.
+    #[serde(with = "number::nested")]
+    pub k_by_head: Vec<Vec<f64>>,
+}
+
+/// Pairs of each kind that [`Composition::strongest`] holds.
+pub const PAIRS: usize = 8;
 
 impl Head {
     /// `3.6`: layer 3, head 6.
@@ -194,8 +251,8 @@ pub struct Untrained {
 pub fn heads(net: &Decoder, pool: &Pool, untrained: Option<&Decoder>, options: &Options) -> Result<Heads> {
     let facts = net.facts();
     let rows = Rows::draw(net, pool, options)?;
-    let measured = measure(net, &rows)?;
-    let unrepeated = measure(net, &rows.unrepeated())?;
+    let measured = measure(net, &rows, options, &[])?;
+    let unrepeated = measure(net, &rows.unrepeated(), options, &[])?;
     let spectra = ov_spectra(net)?;
     let mean = |values: &[f64]| Estimate::mean(values, options.seed);
     let mut heads = Vec::with_capacity(facts.layers.len() * facts.n_heads);
@@ -211,10 +268,13 @@ pub fn heads(net: &Decoder, pool: &Pool, untrained: Option<&Decoder>, options: &
                 duplicate_unrepeated: mean(&control.duplicate),
                 induction_unrepeated: mean(&control.induction),
                 copying: spectrum.score(),
+                mul: Templates::mean(own.mul, rows.ids.len()),
+                abs: Templates::mean(own.abs, rows.ids.len()),
+                mul_shuffled: Templates::mean(own.mul_shuffled, rows.ids.len()),
             });
         }
     }
-    let untrained = untrained.map(|other| twin(net, other, &rows, options.seed)).transpose()?;
+    let untrained = untrained.map(|other| twin(net, other, &rows, options)).transpose()?;
     Ok(Heads {
         n: rows.n,
         rows: rows.ids.len(),
@@ -224,8 +284,28 @@ pub fn heads(net: &Decoder, pool: &Pool, untrained: Option<&Decoder>, options: &
         uniform: largest_uniform(net, &rows),
         loss: loss(&measured, &unrepeated, pool.ids.len(), options.seed),
         untrained,
+        excluded: options.excluded,
+        composition: composition(net)?,
         notes: notes(net),
     })
+}
+
+fn composition(net: &Decoder) -> Result<Composition> {
+    let facts = net.facts();
+    let links = compositions(net)?;
+    let mut k_by_head = vec![vec![0.0; facts.n_heads]; facts.layers.len()];
+    for link in links.iter().filter(|l| l.reader == Reader::K) {
+        let best: &mut f64 = &mut k_by_head[link.to.0][link.to.1];
+        *best = best.max(link.score);
+    }
+    let mut strongest = Vec::new();
+    for reader in Reader::ALL {
+        let mut own: Vec<Link> = links.iter().copied().filter(|l| l.reader == reader).collect();
+        own.sort_by(|a, b| b.score.total_cmp(&a.score));
+        own.truncate(PAIRS);
+        strongest.extend(own);
+    }
+    Ok(Composition { random: (facts.d_model as f64).sqrt().recip(), strongest, k_by_head })
 }
 
 fn loss(measured: &Measured, unrepeated: &Measured, pool: usize, seed: u64) -> Loss {
@@ -244,14 +324,14 @@ fn differences(a: &[f64], b: &[f64]) -> Vec<f64> {
     a.iter().zip(b).map(|(a, b)| a - b).collect()
 }
 
-fn twin(net: &Decoder, other: &Decoder, rows: &Rows, seed: u64) -> Result<Untrained> {
+fn twin(net: &Decoder, other: &Decoder, rows: &Rows, options: &Options) -> Result<Untrained> {
     if other.facts().vocab != net.facts().vocab {
         return Err(Error::invalid(
             format!("the untrained network has {} tokens, the model {}", other.facts().vocab, net.facts().vocab),
             "compare with the same architecture",
         ));
     }
-    let measured = measure(other, rows)?;
+    let measured = measure(other, rows, options, &[])?;
     let largest = |of: fn(&scores::RowScores) -> &[f64]| {
         let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
         measured.heads.iter().flatten().map(|h| mean(of(h))).fold(f64::NEG_INFINITY, f64::max)
@@ -260,7 +340,7 @@ fn twin(net: &Decoder, other: &Decoder, rows: &Rows, seed: u64) -> Result<Untrai
         previous: largest(|h| &h.previous),
         duplicate: largest(|h| &h.duplicate),
         induction: largest(|h| &h.induction),
-        drop: Estimate::mean(&differences(&measured.first, &measured.second), seed),
+        drop: Estimate::mean(&differences(&measured.first, &measured.second), options.seed),
     })
 }
 

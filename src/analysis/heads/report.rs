@@ -1,6 +1,6 @@
 //! What the heads look like.
 
-use super::{Head, Heads, INDUCTION, PREVIOUS, STRONG};
+use super::{Head, Heads, INDUCTION, PREVIOUS, Reader, STRONG};
 use crate::analysis::{Estimate, Figures};
 use crate::report::chart::{Labels, Plot, Scale};
 use crate::report::{Block, Cell, Chart, Column, Report, Table};
@@ -54,7 +54,24 @@ impl Figures for Heads {
             ("loss.second", self.loss.second.value),
             ("loss.drop", self.loss.drop.value),
             ("loss.gain", self.loss.gain.value),
+            ("template.mul.previous.max", self.most(|h| h.mul.previous)),
+            ("template.mul.duplicate.max", self.most(|h| h.mul.duplicate)),
+            ("template.mul.induction.max", self.most(|h| h.mul.induction)),
+            ("template.abs.previous.max", self.most(|h| h.abs.previous)),
+            ("template.abs.duplicate.max", self.most(|h| h.abs.duplicate)),
+            ("template.abs.induction.max", self.most(|h| h.abs.induction)),
+            ("template.shuffled.induction.max", self.most(|h| h.mul_shuffled.induction)),
+            ("composition.random", self.composition.random),
         ];
+        for reader in Reader::ALL {
+            let name = match reader {
+                Reader::Q => "composition.q.max",
+                Reader::K => "composition.k.max",
+                Reader::V => "composition.v.max",
+            };
+            let own = self.composition.strongest.iter().filter(|l| l.reader == reader);
+            figures.push((name, own.map(|l| l.score).fold(0.0, f64::max)));
+        }
         if let Some(twin) = &self.untrained {
             figures.extend([
                 ("untrained.induction.max", twin.induction),
@@ -90,7 +107,7 @@ impl Report for Heads {
         ];
         if let Some(twin) = &self.untrained {
             blocks.push(Block::text(format!(
-                "The same network untrained scores at most {:.3} (previous), {:.3} (duplicate) and {:.3} (induction).",
+                "The same architecture with random weights scores at most {:.3} (previous), {:.3} (duplicate) and {:.3} (induction).",
                 twin.previous, twin.duplicate, twin.induction
             )));
         }
@@ -99,6 +116,16 @@ impl Report for Heads {
             self.map("Attention to the previous token", |h| h.previous.value),
             self.map("Attention to the token's first occurrence (duplicate)", |h| h.duplicate.value),
             self.map("Copying score of each head's OV circuit", |h| h.copying.unwrap_or(f64::NAN)),
+            Block::text(self.templates()),
+            self.map("Share of attention on the previous-token template (mul)", |h| h.mul.previous),
+            self.map("Share of attention on the duplicate-token template (mul)", |h| h.mul.duplicate),
+            self.map("Share of attention on the induction template (mul)", |h| h.mul.induction),
+            self.map("Share on the induction template of shuffled tokens (control)", |h| h.mul_shuffled.induction),
+            self.map("Agreement with the previous-token template (abs)", |h| h.abs.previous),
+            self.map("Agreement with the duplicate-token template (abs)", |h| h.abs.duplicate),
+            self.map("Agreement with the induction template (abs)", |h| h.abs.induction),
+            self.links(),
+            self.reading(),
         ]);
         blocks
     }
@@ -146,6 +173,49 @@ impl Heads {
         Block::Table(Table { columns: columns.map(Column::new).to_vec(), rows: shown.collect() })
     }
 
+    fn templates(&self) -> String {
+        let left_out = match (self.excluded.bos, self.excluded.current) {
+            (false, false) => "nothing is left out",
+            (true, false) => "attention to the first token is left out",
+            (false, true) => "attention of a token to itself is left out",
+            (true, true) => "attention to the first token and of a token to itself are left out",
+        };
+        format!(
+            "Template scores are TransformerLens's, over whole rows; {left_out}. Composition scores are shares of what an \
+             earlier head writes that a later head's queries, keys or values can read; random matrices score {:.3}.",
+            self.composition.random
+        )
+    }
+
+    fn links(&self) -> Block {
+        let name = |(layer, head): (usize, usize)| Cell::text(format!("{layer}.{head}"));
+        let rows = self.composition.strongest.iter().map(|l| {
+            let score = Cell::Number { value: l.score, digits: 3 };
+            vec![Cell::text(l.reader.name().to_uppercase()), name(l.from), name(l.to), score]
+        });
+        let columns = ["composition", "from", "to", "score"];
+        Block::Table(Table { columns: columns.map(Column::new).to_vec(), rows: rows.collect() })
+    }
+
+    fn reading(&self) -> Block {
+        let heads = self.composition.k_by_head.first().map_or(0, Vec::len);
+        let layers = 0..self.composition.k_by_head.len();
+        Block::Chart(Chart {
+            title: "K composition of each head with its strongest earlier head".to_string(),
+            caption: format!(
+                "Random matrices score {:.3}; the first layer has no earlier head.",
+                self.composition.random
+            ),
+            plot: Plot::Heat {
+                rows: Labels { name: "layer".to_string(), items: layers.map(|l| l.to_string()).collect() },
+                columns: Labels { name: "head".to_string(), items: (0..heads).map(|h| h.to_string()).collect() },
+                values: self.composition.k_by_head.clone(),
+                unit: "score".to_string(),
+                scale: Scale::Sequential,
+            },
+        })
+    }
+
     fn losses(&self) -> Block {
         let loss = &self.loss;
         let row = |name: &str, x: Estimate| vec![Cell::text(name), x.cell(3)];
@@ -158,7 +228,7 @@ impl Heads {
             row("guessing among the tokens used", Estimate::exact(loss.guess)),
         ];
         if let Some(twin) = &self.untrained {
-            rows.push(row("first half minus second half, untrained network", twin.drop));
+            rows.push(row("first half minus second half, random weights", twin.drop));
         }
         let columns = vec![Column::new("tokens"), Column::new("nats a token")];
         Block::Table(Table { columns, rows })

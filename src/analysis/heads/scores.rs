@@ -2,8 +2,12 @@
 
 use candle_core::{DType, Tensor};
 
+use super::Options;
 use super::rows::Rows;
-use crate::hook::{Pass, Record, Registry};
+use super::template::{Measure, Template, similarity};
+use crate::analysis::corpus::permutation;
+use crate::analysis::registry;
+use crate::hook::{Edit, Pass, Record};
 use crate::models::execute::observe;
 use crate::models::{Decoder, Input, Side, Tokens};
 use crate::{Error, Result};
@@ -19,9 +23,16 @@ pub(super) struct RowScores {
     pub previous: Vec<f64>,
     pub duplicate: Vec<f64>,
     pub induction: Vec<f64>,
+    /// Sums over rows of the template scores, in the order of [`Template::ALL`].
+    pub mul: [f64; 3],
+    /// The same under [`Measure::Abs`].
+    pub abs: [f64; 3],
+    /// The same as `mul` with the templates of shuffled tokens.
+    pub mul_shuffled: [f64; 3],
 }
 
 /// What was seen of the rows.
+#[derive(Default)]
 pub(super) struct Measured {
     /// By layer and head.
     pub heads: Vec<Vec<RowScores>>,
@@ -42,7 +53,9 @@ pub fn uniform(first: usize, n: usize, offset: usize, window: Option<usize>) -> 
 }
 
 /// Runs the rows, some rows and layers at a time; the logits come with the first layers.
-pub(super) fn measure(net: &Decoder, rows: &Rows) -> Result<Measured> {
+///
+/// Under `edits`, if there are any.
+pub(super) fn measure(net: &Decoder, rows: &Rows, options: &Options, edits: &[Edit]) -> Result<Measured> {
     let (layers, heads) = (net.facts().layers.len(), net.facts().n_heads);
     let per_layer = heads * rows.length().pow(2);
     let together = (WEIGHTS / per_layer).clamp(1, layers);
@@ -51,17 +64,19 @@ pub(super) fn measure(net: &Decoder, rows: &Rows) -> Result<Measured> {
     let mut measured =
         Measured { heads: vec![vec![RowScores::default(); heads]; layers], first: Vec::new(), second: Vec::new() };
     for ids in rows.ids.chunks(batch) {
+        let templates: Vec<Templates> = ids.iter().map(|row| Templates::new(row, options)).collect();
         let input = Input::Tokens(Tokens::from_rows(ids, Side::Right, 0)?);
         for start in (0..layers).step_by(together) {
             let group = start..(start + together).min(layers);
             let site = |layer: usize| format!("blocks.{layer}.attn.hook_pattern");
-            let mut pass = Pass::default();
+            let mut pass = Pass { edits: edits.to_vec(), ..Pass::default() };
             for layer in group.clone() {
                 pass.records.push(Record::whole(site(layer).parse()?));
             }
-            let outcome = observe(net, &input, &pass, &Registry::elementary())?;
+            let outcome = observe(net, &input, &pass, &registry())?;
             for layer in group {
-                stripes(outcome.records.get(&site(layer))?, rows, &mut measured.heads[layer])?;
+                let pattern = outcome.records.get(&site(layer))?;
+                stripes(pattern, rows, &templates, options, &mut measured.heads[layer])?;
             }
             if start == 0 {
                 losses(&outcome.output, ids, rows, &mut measured)?;
@@ -71,8 +86,29 @@ pub(super) fn measure(net: &Decoder, rows: &Rows) -> Result<Measured> {
     Ok(measured)
 }
 
-/// Means along the three stripes, `[batch, head, query, key]` to one number per row and head.
-fn stripes(pattern: &Tensor, rows: &Rows, into: &mut [RowScores]) -> Result<()> {
+/// The templates of a row, and of its tokens in another order.
+struct Templates {
+    own: [Vec<bool>; 3],
+    shuffled: [Vec<bool>; 3],
+}
+
+impl Templates {
+    fn new(tokens: &[u32], options: &Options) -> Self {
+        let order = permutation(tokens.len(), options.seed, u64::from(tokens.last().copied().unwrap_or(0)));
+        let other: Vec<u32> = order.into_iter().map(|i| tokens[i]).collect();
+        let of = |tokens: &[u32]| Template::ALL.map(|template| template.matrix(tokens));
+        Self { own: of(tokens), shuffled: of(&other) }
+    }
+}
+
+/// Means along the three stripes, `[batch, head, query, key]` to one number per row and head; template scores are added.
+fn stripes(
+    pattern: &Tensor,
+    rows: &Rows,
+    templates: &[Templates],
+    options: &Options,
+    into: &mut [RowScores],
+) -> Result<()> {
     let (batch, _, _, keys) = pattern.dims4()?;
     for row in 0..batch {
         for (head, scores) in into.iter_mut().enumerate() {
@@ -84,13 +120,19 @@ fn stripes(pattern: &Tensor, rows: &Rows, into: &mut [RowScores]) -> Result<()> 
             scores.previous.push(mean(1));
             scores.duplicate.push(mean(rows.n));
             scores.induction.push(mean(rows.n - 1));
+            for (k, own) in templates[row].own.iter().enumerate() {
+                scores.mul[k] += similarity(&weights, own, Measure::Mul, options.excluded);
+                scores.abs[k] += similarity(&weights, own, Measure::Abs, options.excluded);
+                scores.mul_shuffled[k] +=
+                    similarity(&weights, &templates[row].shuffled[k], Measure::Mul, options.excluded);
+            }
         }
     }
     Ok(())
 }
 
 /// Mean -log probability of both halves without their first tokens, row by row.
-fn losses(logits: &Tensor, ids: &[Vec<u32>], rows: &Rows, measured: &mut Measured) -> Result<()> {
+pub(super) fn losses(logits: &Tensor, ids: &[Vec<u32>], rows: &Rows, measured: &mut Measured) -> Result<()> {
     for (row, ids) in ids.iter().enumerate() {
         let logits = logits.get(row)?.to_dtype(DType::F32)?.to_vec2::<f32>()?; // [t, vocab]
         let nats = |target: usize| {

@@ -92,6 +92,11 @@ pub trait EditOp: Send + Sync {
         false
     }
 
+    /// Whether the sources come whole, whatever indices the edit selects: they are no values of the edited site.
+    fn wants_whole_sources(&self) -> bool {
+        false
+    }
+
     /// The replacement of `x`, of the same shape.
     fn apply(&self, x: &Tensor, cx: &mut EditContext) -> Result<Tensor>;
 }

@@ -146,9 +146,9 @@ impl Attention {
         Ok(stream.unsqueeze(2)?.broadcast_as((b, t, heads, d))?.contiguous()?)
     }
 
-    /// `[kv, d, d_model]`, f32.
-    pub fn value_weights(&self) -> Result<Tensor> {
-        self.qkv.value_weights()
+    /// `[h or kv, d, d_model]`, f32.
+    pub fn weights(&self, role: Role) -> Result<Tensor> {
+        self.qkv.weights(role)
     }
 
     /// `[h d] -> [d_model]`.

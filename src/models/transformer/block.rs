@@ -8,6 +8,7 @@ use super::facts::{Facts, Names, Placement};
 use super::load::Loader;
 use super::mlp::Mlp;
 use super::norm::TappedNorm;
+use super::qkv::Role;
 use super::sites::{self, NormSites, find};
 use crate::Result;
 use crate::hook::{SiteId, SiteTable, Tap};
@@ -74,9 +75,9 @@ impl Block {
         self.attn.output()
     }
 
-    /// `[kv_head, d_head, d_model]`, f32.
-    pub fn value_weights(&self) -> Result<Tensor> {
-        self.attn.value_weights()
+    /// What attention's heads read with: `[head or kv_head, d_head, d_model]`, f32.
+    pub fn attention_weights(&self, role: Role) -> Result<Tensor> {
+        self.attn.weights(role)
     }
 
     pub fn mlp_output(&self) -> &Linear {

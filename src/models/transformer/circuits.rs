@@ -4,6 +4,7 @@
 use candle_core::{DType, Tensor};
 
 use super::Decoder;
+use super::qkv::Role;
 use crate::nn::{Layout, Linear};
 use crate::{Error, Result};
 
@@ -16,8 +17,28 @@ impl Decoder {
     /// # Errors
     /// [`Error::Invalid`] for a layer that there is not.
     pub fn value_weights(&self, layer: usize) -> Result<Tensor> {
+        self.read_weights(layer, Role::Value)
+    }
+
+    /// W_K of every key/value head of a layer: `[kv_heads, d_model, d_head]`.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a layer that there is not.
+    pub fn key_weights(&self, layer: usize) -> Result<Tensor> {
+        self.read_weights(layer, Role::Key)
+    }
+
+    /// W_Q of every head of a layer: `[heads, d_model, d_head]`.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a layer that there is not.
+    pub fn query_weights(&self, layer: usize) -> Result<Tensor> {
+        self.read_weights(layer, Role::Query)
+    }
+
+    fn read_weights(&self, layer: usize, role: Role) -> Result<Tensor> {
         let block = self.blocks.get(layer).ok_or_else(|| no_layer(layer, self.blocks.len()))?;
-        Ok(block.value_weights()?.transpose(1, 2)?.contiguous()?)
+        Ok(block.attention_weights(role)?.transpose(1, 2)?.contiguous()?)
     }
 
     /// W_O of every head of a layer: `[heads, d_head, d_model]`.

@@ -7,9 +7,9 @@ use candle_core::{DType, Tensor};
 
 use super::Decoder;
 use super::circuits::{inputs_first, no_layer};
-use crate::Result;
 use crate::hook::Form;
 use crate::nn::{Linear, Norm};
+use crate::{Error, Result};
 
 impl Decoder {
     /// What each neuron of a layer reads: `[d_mlp, d_model]`, the rows of the input projection (of the gate, if gated)
@@ -57,6 +57,43 @@ impl Decoder {
         let head = Linear { bias: None, ..self.head.clone() };
         let logits = head.forward(&x, Form::Inference)?;
         Ok((logits / self.facts().head.divisor)?)
+    }
+
+    /// The directions of the stream that raise these tokens' logits, `[tokens, d_model]`: x . u over the last norm's scale
+    /// is what x adds to a logit before any softcap. The transpose of [`Decoder::direct_logits`].
+    ///
+    /// # Errors
+    /// [`Error::Invalid`](crate::Error::Invalid) for a token beyond the vocabulary.
+    pub fn logit_directions(&self, tokens: &[u32]) -> Result<Tensor> {
+        if let Some(id) = tokens.iter().find(|id| **id as usize >= self.facts().vocab) {
+            let what = format!("the token {id} is beyond the vocabulary of {}", self.facts().vocab);
+            return Err(Error::invalid(what, "the ids come from another tokenizer"));
+        }
+        let ids = Tensor::from_slice(tokens, tokens.len(), self.head.weight.device())?;
+        let mut rows = self.head.weight.index_select(&ids, 0)?.to_dtype(DType::F32)?; // [tokens, width]
+        if let Some(project) = &self.project.1 {
+            rows = rows.matmul(&inputs_first(project)?.t()?.contiguous()?)?; // [tokens, d_model]
+        }
+        if let Some(norm) = &self.final_norm {
+            // Gain first, for the norm takes the mean away before it: both are symmetric.
+            rows = norm.norm.center(&bare(&norm.norm).affine(&rows)?)?;
+        }
+        Ok((rows / self.facts().head.divisor)?)
+    }
+
+    /// What the logits are when the stream says nothing: the biases of the last norm and of the unembedding, `[vocab]`.
+    ///
+    /// # Errors
+    /// When memory runs out.
+    pub fn logit_bias(&self) -> Result<Tensor> {
+        let mut x = Tensor::zeros((1, self.facts().d_model), DType::F32, self.head.weight.device())?;
+        if let Some(bias) = self.final_norm.as_ref().and_then(|n| n.norm.bias.as_ref()) {
+            x = x.broadcast_add(&bias.to_dtype(DType::F32)?)?;
+        }
+        if let Some(project) = &self.project.1 {
+            x = project.forward(&x, Form::Inference)?;
+        }
+        Ok((self.head.forward(&x, Form::Inference)?.squeeze(0)? / self.facts().head.divisor)?)
     }
 }
 

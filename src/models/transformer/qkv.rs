@@ -124,9 +124,9 @@ impl Qkv {
         })
     }
 
-    /// The value weights by head: `[kv_head, d_head, d_model]`, f32.
-    pub fn value_weights(&self) -> Result<Tensor> {
-        Ok(self.head_weight(Role::Value, DType::F32)?.0)
+    /// The weights of a role by head: `[head or kv_head, d_head, d_model]`, f32.
+    pub fn weights(&self, role: Role) -> Result<Tensor> {
+        Ok(self.head_weight(role, DType::F32)?.0)
     }
 
     fn head_weight(&self, role: Role, dtype: DType) -> Result<(Tensor, Option<Tensor>)> {

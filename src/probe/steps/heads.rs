@@ -43,6 +43,11 @@ impl StepKind for Heads {
         ("copying.*", "copying score of the OV circuits: `max`"),
         ("copying.positive.share", "share of heads with a positive copying score"),
         ("loss.*", "nats per token: `first` half, `second` half, `drop`, `gain`"),
+        (
+            "template.*",
+            "TransformerLens's template scores: `mul`, `abs`, and `shuffled` tokens (control), by kind, `.max`",
+        ),
+        ("composition.*", "composition scores: `q.max`, `k.max`, `v.max`, `random`"),
         ("untrained.*.max", "the scores of the untrained twin"),
         ("untrained.loss.drop", "the drop of the untrained twin"),
     ];
@@ -53,7 +58,8 @@ impl StepKind for Heads {
     }
 
     fn run(&self, context: &Context, params: &Params) -> Result<StepOutput> {
-        let options = heads::Options { n: params.n, rows: params.rows, seed: context.seed };
+        let options =
+            heads::Options { n: params.n, rows: params.rows, seed: context.seed, ..heads::Options::default() };
         let twin = context.control.map(|c| &c.decoder);
         StepOutput::of(&heads::heads(&context.model.decoder, &heads::Pool::of(context.model), twin, &options)?)
     }

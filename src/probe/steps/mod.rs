@@ -3,6 +3,7 @@
 mod doctor;
 mod facts;
 mod heads;
+mod induction;
 mod languages;
 mod lens;
 mod neurons;
@@ -25,6 +26,7 @@ pub static ALL: &[&dyn Step] = &[
     &perplexity::Perplexity,
     &lens::Lens,
     &heads::Heads,
+    &induction::Induction,
     &neurons::Neurons,
     &languages::Languages,
 ];

@@ -1,0 +1,425 @@
+//! A small transformer without MLPs: the network in which induction heads can be watched as they form (Singh et al. 2024,
+//! arXiv 2404.07129).
+//!
+//! ```text
+//! x = embed(tokens)                                      tokens below `vocab` by table, exemplars by a linear map
+//! x = x + sum_h pattern_h v_h W_O^h                      each layer; q, k, v read LayerNorm(x); q and k are rotated
+//! logits = LayerNorm(x) W_U + b                          one per token below `vocab`
+//! ```
+//!
+//! A row is a list of ids. Ids below `vocab` are tokens (the labels of the few-shot task, or a whole vocabulary); id
+//! `vocab + i` is exemplar i, whose features the network is given once and does not learn. With two layers, eight heads,
+//! d_model 64, five labels and exemplars of 512 features it has the paper's 66,629 parameters.
+
+use std::collections::BTreeMap;
+
+use candle_core::{DType, Device, Tensor, Var};
+use serde::{Deserialize, Serialize};
+
+use super::transformer::WeightSource;
+use super::{Input, Network, State, Tokens};
+use crate::hook::{Axis, Form, Kind, Output, Site, SiteId, SiteTable, Tap, random};
+use crate::nn::{
+    AttentionMask, CausalMask, Layout, Linear, Norm, NormKind, Rope, RopeScaling, RopeTables, masked, mix, scores,
+    softmax,
+};
+use crate::{Error, Result};
+
+/// Sizes of the network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AttentionOnlyConfig {
+    /// Layers.
+    pub layers: usize,
+    /// Width of the stream; a multiple of twice the heads.
+    pub d_model: usize,
+    /// Heads of a layer.
+    pub n_heads: usize,
+    /// Tokens that have a row in the table and a logit.
+    pub vocab: usize,
+}
+
+impl AttentionOnlyConfig {
+    /// The paper's sizes for `vocab` labels.
+    pub fn paper(vocab: usize) -> Self {
+        Self { layers: 2, d_model: 64, n_heads: 8, vocab }
+    }
+}
+
+struct Layer {
+    ln1: Norm,
+    /// W_Q, W_K, W_V, W_O.
+    projections: [Linear; 4],
+    site: LayerSites,
+}
+
+struct LayerSites {
+    resid_pre: SiteId,
+    normalized: SiteId,
+    q: SiteId,
+    k: SiteId,
+    v: SiteId,
+    rot_q: SiteId,
+    rot_k: SiteId,
+    scores: SiteId,
+    pattern: SiteId,
+    z: SiteId,
+    result: SiteId,
+    attn_out: SiteId,
+    resid_post: SiteId,
+}
+
+/// The network with its weights.
+pub struct AttentionOnly {
+    config: AttentionOnlyConfig,
+    table: SiteTable,
+    /// `[vocab, d_model]`.
+    embed: Tensor,
+    /// Features `[exemplars, width]`, with the map to the stream.
+    exemplars: Option<(Tensor, Linear)>,
+    layers: Vec<Layer>,
+    ln_final: Norm,
+    unembed: Linear,
+    rope: Rope,
+    parameters: Vec<(String, Tensor)>,
+    ends: [SiteId; 3],
+}
+
+impl AttentionOnly {
+    /// The network with these weights; `exemplars` are the features `[exemplars, width]`, if the task has any.
+    ///
+    /// # Errors
+    /// Sizes that do not fit, and weights that are missing or of the wrong shape.
+    pub fn new(config: AttentionOnlyConfig, exemplars: Option<Tensor>, weights: &dyn WeightSource) -> Result<Self> {
+        let (d, h) = (config.d_model, config.n_heads);
+        if config.layers == 0 || config.vocab == 0 || h == 0 || !d.is_multiple_of(2 * h) {
+            return Err(Error::invalid(
+                format!("a network of {} layers, {h} heads, width {d} and {} tokens", config.layers, config.vocab),
+                "give at least one of each, and a width that is a multiple of twice the heads",
+            ));
+        }
+        let mut parameters = Vec::new();
+        let mut take = |name: String, shape: &[usize]| -> Result<Tensor> {
+            let tensor = weights.tensor(&name, shape)?;
+            parameters.push((name, tensor.clone()));
+            Ok(tensor)
+        };
+        let norm = |take: &mut dyn FnMut(String, &[usize]) -> Result<Tensor>, name: String| -> Result<Norm> {
+            Ok(Norm {
+                kind: NormKind::Layer,
+                weight: Some(take(format!("{name}.weight"), &[d])?),
+                bias: Some(take(format!("{name}.bias"), &[d])?),
+                eps: 1e-5,
+                offset: 0.0,
+            })
+        };
+        let linear = |weight: Tensor, bias: Option<Tensor>| Linear { weight, bias, layout: Layout::OutIn };
+        let table = table(&config);
+        let embed = take("embed.weight".into(), &[config.vocab, d])?;
+        let exemplars = match exemplars {
+            None => None,
+            Some(features) => {
+                let width = features.dims2()?.1;
+                let weight = take("exemplar.weight".into(), &[d, width])?;
+                Some((features, linear(weight, Some(take("exemplar.bias".into(), &[d])?))))
+            }
+        };
+        let mut layers = Vec::with_capacity(config.layers);
+        for l in 0..config.layers {
+            let ln1 = norm(&mut take, format!("blocks.{l}.ln1"))?;
+            let mut projection = |part: &str| -> Result<Linear> {
+                Ok(linear(take(format!("blocks.{l}.attn.{part}.weight"), &[d, d])?, None))
+            };
+            let projections = [projection("q")?, projection("k")?, projection("v")?, projection("o")?];
+            layers.push(Layer { ln1, projections, site: LayerSites::find(&table, l)? });
+        }
+        let ln_final = norm(&mut take, "ln_final".into())?;
+        let weight = take("unembed.weight".into(), &[config.vocab, d])?;
+        let unembed = linear(weight, Some(take("unembed.bias".into(), &[config.vocab])?));
+        let rope = Rope { dim: d / h, theta: 10_000.0, scaling: RopeScaling::None, interleaved: true };
+        let ends = [table.id("hook_embed")?, table.id("ln_final.hook_normalized")?, table.id("logits")?];
+        Ok(Self { config, table, embed, exemplars, layers, ln_final, unembed, rope, parameters, ends })
+    }
+
+    /// Variables for a network of these sizes, drawn as the paper's: matrices LeCun-normal (standard deviation
+    /// 1 / sqrt(inputs)), label embeddings 0.02, both cut off at two standard deviations; gains 1, biases 0.
+    ///
+    /// # Errors
+    /// None but Candle's own.
+    pub fn variables(
+        config: &AttentionOnlyConfig,
+        exemplar_width: Option<usize>,
+        seed: u64,
+    ) -> Result<BTreeMap<String, Var>> {
+        let (d, vocab) = (config.d_model, config.vocab);
+        let mut shapes: Vec<(String, Vec<usize>)> = vec![("embed.weight".into(), vec![vocab, d])];
+        if let Some(width) = exemplar_width {
+            shapes.push(("exemplar.weight".into(), vec![d, width]));
+            shapes.push(("exemplar.bias".into(), vec![d]));
+        }
+        for l in 0..config.layers {
+            shapes.extend(["ln1.weight", "ln1.bias"].map(|part| (format!("blocks.{l}.{part}"), vec![d])));
+            shapes.extend(["q", "k", "v", "o"].map(|p| (format!("blocks.{l}.attn.{p}.weight"), vec![d, d])));
+        }
+        shapes.extend(["ln_final.weight", "ln_final.bias"].map(|part| (part.to_string(), vec![d])));
+        shapes.push(("unembed.weight".into(), vec![vocab, d]));
+        shapes.push(("unembed.bias".into(), vec![vocab]));
+        let mut variables = BTreeMap::new();
+        for (name, shape) in shapes {
+            let count: usize = shape.iter().product();
+            let values: Vec<f32> = if name.ends_with("bias") {
+                vec![0.0; count]
+            } else if shape.len() == 1 {
+                vec![1.0; count]
+            } else {
+                // A normal that is cut at two standard deviations has 0.8796 of its width.
+                let std = if name == "embed.weight" { 0.02 } else { (shape[1] as f64).sqrt().recip() / 0.879_625_66 };
+                let key = random::key(seed, &[random::name(&name)]);
+                (0..count as u64).map(|i| (std * cut_normal(random::key(key, &[i]))) as f32).collect()
+            };
+            let tensor = Tensor::from_vec(values, shape, &Device::Cpu)?;
+            variables.insert(name, Var::from_tensor(&tensor)?);
+        }
+        Ok(variables)
+    }
+
+    /// Its sizes.
+    pub fn config(&self) -> &AttentionOnlyConfig {
+        &self.config
+    }
+
+    /// Ids to the stream: `[b, t, d]`.
+    fn embed(&self, tokens: &Tokens) -> Result<Tensor> {
+        let (vocab, cells) = (self.config.vocab, tokens.rows * tokens.pos);
+        let known = vocab + self.exemplars.as_ref().map_or(0, |(features, _)| features.dims()[0]);
+        if let Some(at) = (0..cells).find(|at| tokens.real[*at] && tokens.ids[*at] as usize >= known) {
+            return Err(Error::invalid(
+                format!(
+                    "id {} at row {}, column {} is beyond {known}",
+                    tokens.ids[at],
+                    at / tokens.pos,
+                    at % tokens.pos
+                ),
+                format!("ids below {vocab} are tokens, those from there on exemplars"),
+            ));
+        }
+        let id = |at: usize| if tokens.real[at] { tokens.ids[at] } else { 0 }; // padding may hold any id
+        let (mut labels, mut others, mut order) = (Vec::new(), Vec::new(), Vec::with_capacity(cells));
+        let count = (0..cells).filter(|at| (id(*at) as usize) < vocab).count() as u32;
+        for at in 0..cells {
+            let id = id(at);
+            if (id as usize) < vocab {
+                order.push(labels.len() as u32);
+                labels.push(id);
+            } else {
+                order.push(count + others.len() as u32);
+                others.push(id - vocab as u32);
+            }
+        }
+        let pick = |table: &Tensor, ids: Vec<u32>| -> Result<Tensor> {
+            let n = ids.len();
+            Ok(table.index_select(&Tensor::from_vec(ids, n, table.device())?, 0)?)
+        };
+        let mut parts = Vec::new();
+        if !labels.is_empty() {
+            parts.push(pick(&self.embed, labels)?);
+        }
+        if let (false, Some((features, map))) = (others.is_empty(), &self.exemplars) {
+            parts.push(map.forward(&pick(features, others)?, Form::Differentiable)?);
+        }
+        let x = pick(&Tensor::cat(&parts, 0)?, order)?; // [b t, d]
+        Ok(x.reshape((tokens.rows, tokens.pos, self.config.d_model))?)
+    }
+
+    fn layer(
+        &self,
+        layer: &Layer,
+        x: Tensor,
+        mask: &AttentionMask,
+        tables: &RopeTables,
+        tap: &mut Tap,
+    ) -> Result<Tensor> {
+        let (site, form) = (&layer.site, tap.form());
+        let (b, t, d) = x.dims3()?;
+        let (h, d_head) = (self.config.n_heads, d / self.config.n_heads);
+        let x = tap.at(site.resid_pre, x)?;
+        let normalized = tap.at(site.normalized, normalized(&layer.ln1, &x)?)?;
+        let read = layer.ln1.affine(&normalized)?;
+        let by_head =
+            |i: usize| -> Result<Tensor> { Ok(layer.projections[i].forward(&read, form)?.reshape((b, t, h, d_head))?) };
+        let q = tap.at(site.q, by_head(0)?)?;
+        let k = tap.at(site.k, by_head(1)?)?;
+        let v = tap.at(site.v, by_head(2)?)?;
+        let q = tap.at(site.rot_q, self.rope.apply(&q.contiguous()?, tables, form)?)?;
+        let k = tap.at(site.rot_k, self.rope.apply(&k.contiguous()?, tables, form)?)?;
+        let raw = scores(&q, &k, (d_head as f64).sqrt().recip(), form)?; // [b, h, t, t]
+        let hidden = tap.at(site.scores, masked(&raw, mask, form)?)?;
+        let pattern = tap.at(site.pattern, softmax(&hidden, form)?)?;
+        let z = tap.at(site.z, mix(&pattern, &v, form)?)?; // [b, t, h, d_head]
+        let out = match tap.at_with(site.result, || self.result(layer, &z))? {
+            Some(result) => result.sum(2)?,
+            None => layer.projections[3].forward(&z.flatten_from(2)?, form)?,
+        };
+        let out = tap.at(site.attn_out, out)?;
+        tap.at(site.resid_post, (x + out)?)
+    }
+
+    /// Each head's share of a layer's output: `[b, t, h, d]`.
+    fn result(&self, layer: &Layer, z: &Tensor) -> Result<Tensor> {
+        let (b, t, h, d_head) = z.dims4()?;
+        let weight = layer.projections[3].weight.t()?.reshape((h, d_head, self.config.d_model))?;
+        let z = z.flatten(0, 1)?.transpose(0, 1)?.contiguous()?; // [h, b t, d_head]
+        let result = z.matmul(&weight.contiguous()?)?; // [h, b t, d]
+        Ok(result.transpose(0, 1)?.reshape((b, t, h, self.config.d_model))?)
+    }
+}
+
+/// c / s of a norm, composed in both forms: the values are few, and a tap stands between them and the gain.
+fn normalized(norm: &Norm, x: &Tensor) -> Result<Tensor> {
+    let centered = norm.center(x)?;
+    norm.normalized(&centered, &norm.scale(&centered)?)
+}
+
+/// A standard normal number that is at most two from zero, by rejection under keys of its own.
+fn cut_normal(key: u64) -> f64 {
+    let draws = (0..).map(|i| random::normal(random::key(key, &[i])));
+    draws.into_iter().find(|x| x.abs() <= 2.0).unwrap_or(0.0)
+}
+
+impl Network for AttentionOnly {
+    fn sites(&self) -> &SiteTable {
+        &self.table
+    }
+
+    fn forward(&self, input: &Input, state: &mut State, tap: &mut Tap) -> Result<Tensor> {
+        let Input::Tokens(tokens) = input;
+        if state.keeps() {
+            return Err(Error::invalid("this network keeps no cache", "run it without one (`State::none`)"));
+        }
+        tokens.check(None)?;
+        let context = tokens.context(None);
+        let mask = CausalMask {
+            batch: tokens.rows,
+            real: &context.key_real,
+            key: &context.key_position,
+            query: &context.position,
+            window: None,
+        };
+        let mask = AttentionMask::causal(&mask, self.device())?;
+        let tables = self.rope.tables(&context.position, tokens.rows, self.device())?;
+        tap.enter(context);
+        let [embed, final_normalized, logits] = self.ends;
+        let mut x = tap.at(embed, self.embed(tokens)?)?; // [b, t, d]
+        for layer in &self.layers {
+            x = self.layer(layer, x, &mask, &tables, tap)?;
+        }
+        let none = || Ok(Tensor::zeros((tokens.rows, 0, self.config.vocab), DType::F32, self.device())?);
+        if tap.output() == Output::Unread && !tap.wants_from(final_normalized) {
+            return none();
+        }
+        let read = self.ln_final.affine(&tap.at(final_normalized, normalized(&self.ln_final, &x)?)?)?;
+        let y = tap.at(logits, self.unembed.forward(&read, tap.form())?)?; // [b, t, vocab]
+        match tap.output() {
+            Output::Whole => Ok(y),
+            Output::Unread => none(),
+            Output::Last => {
+                let last = |row: &[bool]| row.iter().rposition(|real| *real).unwrap_or(0);
+                let rows = tokens.real.chunks_exact(tokens.pos).enumerate();
+                let rows: Vec<u32> = rows.map(|(r, real)| (r * tokens.pos + last(real)) as u32).collect();
+                let rows = Tensor::from_vec(rows, tokens.rows, self.device())?;
+                Ok(y.flatten_to(1)?.index_select(&rows, 0)?.unsqueeze(1)?)
+            }
+        }
+    }
+
+    fn parameters(&self) -> &[(String, Tensor)] {
+        &self.parameters
+    }
+
+    fn device(&self) -> &Device {
+        self.embed.device()
+    }
+}
+
+impl LayerSites {
+    fn find(table: &SiteTable, l: usize) -> Result<Self> {
+        let id = |part: &str| table.id(&format!("blocks.{l}.{part}"));
+        Ok(Self {
+            resid_pre: id("hook_resid_pre")?,
+            normalized: id("ln1.hook_normalized")?,
+            q: id("attn.hook_q")?,
+            k: id("attn.hook_k")?,
+            v: id("attn.hook_v")?,
+            rot_q: id("attn.hook_rot_q")?,
+            rot_k: id("attn.hook_rot_k")?,
+            scores: id("attn.hook_attn_scores")?,
+            pattern: id("attn.hook_pattern")?,
+            z: id("attn.hook_z")?,
+            result: id("attn.hook_result")?,
+            attn_out: id("hook_attn_out")?,
+            resid_post: id("hook_resid_post")?,
+        })
+    }
+}
+
+const STREAM: &[Axis] = &[Axis::Batch, Axis::Pos, Axis::DModel];
+const HEADS: &[Axis] = &[Axis::Batch, Axis::Pos, Axis::Head, Axis::DHead];
+const MAP: &[Axis] = &[Axis::Batch, Axis::Head, Axis::Query, Axis::Key];
+
+/// Name, axes, kind, meaning of the sites of a layer.
+const LAYER: &[(&str, &[Axis], Kind, &str)] = &[
+    ("hook_resid_pre", STREAM, Kind::Stream, "residual stream before the layer"),
+    ("ln1.hook_normalized", STREAM, Kind::Raw, "stream over its scale, before gain and bias"),
+    ("attn.hook_q", HEADS, Kind::Raw, "queries, before rotation"),
+    ("attn.hook_k", HEADS, Kind::Raw, "keys, before rotation"),
+    ("attn.hook_v", HEADS, Kind::Raw, "values"),
+    ("attn.hook_rot_q", HEADS, Kind::Raw, "queries after rotation"),
+    ("attn.hook_rot_k", HEADS, Kind::Raw, "keys after rotation"),
+    ("attn.hook_attn_scores", MAP, Kind::Raw, "scaled and masked scores, before the softmax"),
+    ("attn.hook_pattern", MAP, Kind::Raw, "attention: rows sum to 1"),
+    ("attn.hook_z", HEADS, Kind::Raw, "attention-weighted values of each head"),
+    (
+        "attn.hook_result",
+        &[Axis::Batch, Axis::Pos, Axis::Head, Axis::DModel],
+        Kind::Raw,
+        "each head's share of the output",
+    ),
+    ("hook_attn_out", STREAM, Kind::Contribution, "what attention adds to the stream"),
+    ("hook_resid_post", STREAM, Kind::Stream, "residual stream after the layer"),
+];
+
+fn table(config: &AttentionOnlyConfig) -> SiteTable {
+    let size = |axis: &Axis| match axis {
+        Axis::Head => Some(config.n_heads),
+        Axis::DHead => Some(config.d_model / config.n_heads),
+        Axis::DModel => Some(config.d_model),
+        Axis::Vocab => Some(config.vocab),
+        _ => None,
+    };
+    let site = |name: String, layer: Option<usize>, axes: &[Axis], kind: Kind, meaning: &'static str| Site {
+        on_demand: name.ends_with("hook_result"),
+        name,
+        layer,
+        axes: axes.to_vec(),
+        sizes: axes.iter().map(size).collect(),
+        kind,
+        meaning,
+    };
+    let mut table = SiteTable::default();
+    table.push(site(
+        "hook_embed".into(),
+        None,
+        STREAM,
+        Kind::Contribution,
+        "tokens and exemplars as the stream begins",
+    ));
+    for l in 0..config.layers {
+        for (name, axes, kind, meaning) in LAYER {
+            table.push(site(format!("blocks.{l}.{name}"), Some(l), axes, *kind, meaning));
+        }
+    }
+    let normalized = "stream over its scale, before gain and bias";
+    table.push(site("ln_final.hook_normalized".into(), None, STREAM, Kind::Raw, normalized));
+    table.push(site("logits".into(), None, &[Axis::Batch, Axis::Pos, Axis::Vocab], Kind::Raw, "one per token"));
+    table
+}

@@ -1,0 +1,61 @@
+//! Ablation of heads: its bookkeeping on golden networks, and what it must show on the organism.
+
+use std::path::Path;
+
+use optrode::analysis::heads::{CausalOptions, Kind, Options, Pool, ablate, causal};
+
+use crate::common::load;
+use crate::common::shared::{golden, open};
+
+#[test]
+fn ablating_is_the_same_in_any_order_and_adding_all_back_is_the_network() {
+    let net = load(&golden("llama"));
+    let pool = Pool { start: Some(1), ids: (3..61).collect() };
+    let rows = Options { n: 10, rows: 4, ..Options::default() };
+    for kind in [Kind::Zero, Kind::Mean, Kind::Resample] {
+        let options = CausalOptions { rows, kind, draws: 3, ..CausalOptions::default() };
+        let one = ablate(&net, &pool, &[(0, 1), (1, 2)], &options).unwrap();
+        let two = ablate(&net, &pool, &[(1, 2), (0, 1)], &options).unwrap();
+        assert_eq!(one.target.effect, two.target.effect, "{kind:?}");
+        assert_eq!(one.added_back.len(), 3);
+        assert_eq!(one.added_back[0], one.target.effect.second, "{kind:?}");
+        assert_eq!(one.added_back[2], one.clean.1, "{kind:?}");
+        assert_eq!(one.controls.len(), 3);
+        for control in &one.controls {
+            let mut layers: Vec<usize> = control.heads.iter().map(|h| h.0).collect();
+            layers.sort_unstable();
+            assert_eq!(layers, [0, 1], "as many of each layer");
+            assert!(control.heads.iter().all(|h| ![(0, 1), (1, 2)].contains(h)));
+        }
+        assert_eq!(one, ablate(&net, &pool, &[(0, 1), (1, 2)], &options).unwrap());
+    }
+    let options = CausalOptions { rows, ..CausalOptions::default() };
+    let refused = |heads: &[(usize, usize)]| ablate(&net, &pool, heads, &options).unwrap_err().to_string();
+    assert!(refused(&[(0, 99)]).contains("0.99"));
+    assert!(refused(&[(7, 0)]).contains("7.0"));
+    assert!(refused(&[]).contains("no head"));
+}
+
+/// The organism's induction heads carry its copying; the previous-token pattern is what they match prefixes with.
+#[test]
+fn the_organism_needs_its_induction_heads_to_copy_and_they_need_the_previous_token() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/organism");
+    let model = open(&folder);
+    let pool = Pool::of(&model);
+    let options =
+        CausalOptions { rows: Options { rows: 8, ..Options::default() }, draws: 3, ..CausalOptions::default() };
+    let found = causal(&model.decoder, &pool, &options).unwrap();
+    let ablation = found.ablation.unwrap();
+    let effect = ablation.target.effect;
+    assert!(effect.second_rise.value > 1.0, "{effect:?}");
+    assert!(
+        effect.second_rise.value > 3.0 * ablation.control_rise().max(0.0),
+        "{effect:?} {}",
+        ablation.control_rise()
+    );
+    assert!(effect.first_rise.value.abs() < 0.5 * effect.second_rise.value, "{effect:?}");
+    let losses: Vec<f64> = ablation.added_back.iter().map(|e| e.value).collect();
+    assert!(losses.last().unwrap() < losses.first().unwrap(), "{losses:?}");
+    let forbidden = found.forbidden.unwrap();
+    assert!(forbidden.after.value < 0.5 * forbidden.before.value, "{forbidden:?}");
+}
