@@ -21,3 +21,4 @@ mod selector;
 mod store;
 mod sweep;
 mod train;
+mod unlearn;

@@ -10,13 +10,16 @@ pub mod lens;
 pub mod measure;
 pub mod memory;
 pub mod neurons;
+mod operations;
 pub mod patching;
 pub mod scan;
 pub mod sweep;
 pub mod tasks;
 pub mod unit;
+pub mod unlearn;
 
 pub use corpus::Corpus;
 pub use environment::Environment;
 pub use inputs::{DataFile, Inputs};
 pub use measure::{Estimate, Figures};
+pub use operations::registry;

@@ -8,8 +8,9 @@ use candle_core::{D, DType, Tensor};
 use serde_json::json;
 
 use super::common::{EditArgs, ModelArgs, print_json};
+use crate::analysis::registry;
 use crate::data::{read_id_rows, read_mask, read_texts};
-use crate::hook::{Pass, Plan, Record, Records, Registry, Selector, Tap};
+use crate::hook::{Pass, Plan, Record, Records, Selector, Tap};
 use crate::models::{Input, Model, Network, Side, State, Tokens};
 use crate::store::{Source, write_npz, write_safetensors};
 use crate::{Error, Result};
@@ -126,7 +127,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let tokens = args.tokens(&model)?;
     let pass = args.pass(&model, edits)?;
     let net = &model.decoder;
-    let mut plan = Plan::compile(net.sites(), &pass, &Registry::elementary(), values, &[])?;
+    let mut plan = Plan::compile(net.sites(), &pass, &registry(), values, &[])?;
     let mut state = if args.no_cache { State::none() } else { State::cached() };
     net.forward(&Input::Tokens(tokens.clone()), &mut state, &mut Tap::new(&mut plan))?;
     if let Some(idle) = plan.idle().first() {

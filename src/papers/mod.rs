@@ -33,6 +33,7 @@
 //! ```
 
 mod context;
+mod p01_skill_unlearning;
 mod paper;
 mod reproduction;
 
@@ -44,7 +45,7 @@ use crate::store::text::nearest;
 use crate::{Error, Result};
 
 /// Every reproduced paper, by number.
-pub static ALL: &[&dyn Paper] = &[];
+pub static ALL: &[&dyn Paper] = &[&p01_skill_unlearning::SkillUnlearning];
 
 /// The paper of this number (`1`, `01`) or name.
 ///

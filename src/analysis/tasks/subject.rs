@@ -1,6 +1,7 @@
 //! Who is asked: a network with its tokenizer, and the edits under which it runs.
 
 use crate::Result;
+use crate::analysis::registry;
 use crate::hook::{Pass, Registry, Values};
 use crate::models::{Model, Network};
 use crate::store::Tokenizer;
@@ -34,7 +35,7 @@ impl<'a> Subject<'a> {
 
     /// A network with a tokenizer, as in training.
     pub fn of(net: &'a dyn Network, tokenizer: &'a Tokenizer, context: Option<usize>) -> Self {
-        let registry = Registry::elementary();
+        let registry = registry();
         Self { net, tokenizer, context, pass: Pass::default(), registry, values: Values::default() }
     }
 
