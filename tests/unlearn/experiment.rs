@@ -29,6 +29,10 @@ fn key_space_detection_forgets_a_skill_and_keeps_the_others() {
     // At the end of the prompt, before anything was written.
     assert!(chosen.abstained[0].0 >= 0.8, "{chosen:?}");
     assert!(chosen.kept.iter().all(|k| k.interval.is_some()));
+    let attacks = &result.forgotten[0].attacks;
+    assert!(attacks.len() == 2 && attacks.iter().all(|a| a.after.len() == 1 && a.before.interval.is_some()));
+    // An abstention answers nothing.
+    assert!(attacks.iter().all(|a| a.after[0].value <= a.before.value), "{attacks:?}");
     assert_eq!(run(&groups, &options), result);
 }
 

@@ -9,19 +9,23 @@
 //! as if it were the last one (a model that reads them token by token abstains at the first hit), and a text that is
 //! abstained from has no token right.
 
+mod attack;
 mod group;
 mod key_space;
 mod methods;
 mod neuron_adjust;
 mod report;
+mod result;
 mod run;
 mod score;
 mod statistics;
 
+pub use attack::Attack;
 pub use group::{Group, Material, Parts, Sizes, Split};
 pub use key_space::{ABSTAIN, Cube, KeySpace};
 pub use methods::{Fit, Fitted, Method, top_percent};
 pub use neuron_adjust::{Densities, NeuronAdjust, Variant};
-pub use run::{Before, Chosen, Forgotten, Inside, Options, Tried, Unlearned, Unlearning, choose, unlearn};
+pub use result::{Attacked, Before, Chosen, Forgotten, Inside, Tried, Unlearning};
+pub use run::{Options, Unlearned, choose, unlearn};
 pub use score::{Reach, Unit, reaches, score};
 pub use statistics::{Keys, Statistics, Text};

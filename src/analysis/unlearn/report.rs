@@ -1,7 +1,7 @@
 //! What unlearning looks like: what each method costs, the choice of its setting, and the matrices.
 
 use super::methods::Method;
-use super::run::{Chosen, Forgotten, Unlearning};
+use super::result::{Attacked, Before, Chosen, Forgotten, Unlearning};
 use crate::analysis::Figures;
 use crate::report::chart::{Axis, Labels, Line, Plot, Scale};
 use crate::report::figures::name_part;
@@ -38,6 +38,7 @@ impl Report for Unlearning {
         for forgotten in &self.forgotten {
             blocks.push(Block::heading(format!("Forgetting {}", forgotten.group)));
             blocks.push(self.table(forgotten));
+            blocks.extend(attacks(forgotten));
             blocks.push(self.frontier(forgotten));
             blocks.extend(self.inside(forgotten));
         }
@@ -65,7 +66,7 @@ impl Unlearning {
             Column::new("value").better(Better::More),
             Column::new("nats per token").better(Better::Less),
         ];
-        let row = |b: &super::run::Before| {
+        let row = |b: &Before| {
             let nats = b.nats.map_or(Cell::Empty, |value| Cell::Number { value, digits: 3 });
             vec![Cell::text(&b.group), Cell::count(b.units), Cell::text(&b.metric), b.value.cell(3), nats]
         };
@@ -178,6 +179,21 @@ impl Unlearning {
             },
         }))
     }
+}
+
+/// What comes back where the forgotten questions are asked in other ways.
+fn attacks(forgotten: &Forgotten) -> Option<Block> {
+    if forgotten.attacks.is_empty() {
+        return None;
+    }
+    let mut columns = vec![Column::new(format!("{} asked in other ways: right answers", forgotten.group))];
+    columns.push(Column::new("before any edit"));
+    columns.extend(forgotten.chosen.iter().map(|c| Column::new(c.method.word()).better(Better::Less)));
+    let row = |a: &Attacked| {
+        let cells = [Cell::text(a.attack.word()), a.before.cell(2)];
+        cells.into_iter().chain(a.after.iter().map(|e| e.cell(2))).collect()
+    };
+    Some(Block::Table(Table { columns, rows: forgotten.attacks.iter().map(row).collect() }))
 }
 
 /// 1 minus a share.
