@@ -23,3 +23,4 @@ mod selector;
 mod store;
 mod sweep;
 mod train;
+mod unlearn;

@@ -23,6 +23,7 @@ pub mod steering;
 pub mod sweep;
 pub mod tasks;
 pub mod unit;
+pub mod unlearn;
 
 pub use corpus::Corpus;
 pub use environment::Environment;

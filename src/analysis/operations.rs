@@ -1,9 +1,15 @@
 //! The one list of edit operations: the elementary ones of [`hook`](crate::hook::edit::ops), then each method's own.
 
 use super::clamp;
-use crate::hook::Registry;
+use super::unlearn::{KeySpace, NeuronAdjust};
+use crate::hook::{OpKind, Registry};
 
 /// Every operation that an edit file, a probe or a training may name.
 pub fn registry() -> Registry {
-    clamp::kinds().into_iter().fold(Registry::elementary(), Registry::with)
+    let own = clamp::kinds().into_iter().fold(Registry::elementary(), Registry::with);
+    own.with(OpKind::of::<NeuronAdjust>(
+        "neuron_adjust",
+        "x := its mirror image in the retained distribution, where the forgotten one is the likelier",
+    ))
+    .with(OpKind::of::<KeySpace>("key_space", "raises `abstain` where x lies in the cube around a skill's keys"))
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::common::{EditArgs, ModelArgs, print_json};
 use crate::Error;
 use crate::analysis::registry;
-use crate::generate::{Finish, Generated, Generator, Options, Sampler};
+use crate::generate::{ABSTENTION, Finish, Generated, Generator, Options, Sampler};
 use crate::hook::Pass;
 use crate::models::{Model, Side, Tokens};
 use crate::store::{Message, Tokenizer};
@@ -111,13 +111,20 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     })?;
     if let Some(printer) = printer {
         printer.finish()?;
+        if let Some(Finish::Event(_)) = generated.finish.first() {
+            // What was made before the abstention stands on the screen already.
+            println!("{ABSTENTION}");
+        }
         remark(&generated, model.decoder.facts().context);
         return Ok(ExitCode::SUCCESS);
     }
     let mut results = Vec::new();
     for (row, new) in generated.rows.iter().enumerate() {
         let whole: Vec<u32> = rows[row].iter().chain(new).copied().collect();
-        let text = tokenizer.decode(&whole, true)?;
+        let text = match &generated.finish[row] {
+            Finish::Event(_) => ABSTENTION.to_string(),
+            _ => tokenizer.decode(&whole, true)?,
+        };
         if !args.json {
             let mut out = io::stdout().lock();
             writeln!(out, "{text}\n")?;

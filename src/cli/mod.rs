@@ -25,6 +25,7 @@ mod scan;
 mod sites;
 mod steer;
 mod train;
+mod unlearn;
 
 use std::process::ExitCode;
 
@@ -77,6 +78,8 @@ enum Command {
     Run(run::Args),
     /// Repeat a run from its manifest and compare the numbers.
     Replay(replay::Args),
+    /// Remove a skill or a language without training, and see what that costs.
+    Unlearn(unlearn::Args),
     /// Test the claims of papers; exits with 1 if one does not hold.
     Reproduce(reproduce::Args),
     /// Train the embedded model organism anew.
@@ -144,6 +147,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Audit(args) => audit::run(&args),
         Command::Run(args) => run::run(&args),
         Command::Replay(args) => replay::run(&args),
+        Command::Unlearn(args) => unlearn::run(&args),
         Command::Reproduce(args) => reproduce::run(&args),
         Command::Train(args) => train::run(&args),
         Command::Hub(args) => hub::run(&args),

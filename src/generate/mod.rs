@@ -16,6 +16,9 @@ use crate::{Error, Result};
 
 pub use sample::Sampler;
 
+/// The answer of a row that an edit ended by abstaining, in the place of all that it had made.
+pub const ABSTENTION: &str = "Sorry, your query is not valid";
+
 /// How to generate.
 #[derive(Clone, Debug)]
 pub struct Options {

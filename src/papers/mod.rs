@@ -33,6 +33,7 @@
 //! ```
 
 mod context;
+mod p01_skill_unlearning;
 mod p26_induction_clamps;
 mod p36_language_neurons;
 mod paper;
@@ -46,7 +47,11 @@ use crate::store::text::nearest;
 use crate::{Error, Result};
 
 /// Every reproduced paper, by number.
-pub static ALL: &[&dyn Paper] = &[&p26_induction_clamps::InductionClamps, &p36_language_neurons::LanguageNeurons];
+pub static ALL: &[&dyn Paper] = &[
+    &p01_skill_unlearning::SkillUnlearning,
+    &p26_induction_clamps::InductionClamps,
+    &p36_language_neurons::LanguageNeurons,
+];
 
 /// The paper of this number (`1`, `01`) or name.
 ///

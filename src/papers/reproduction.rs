@@ -227,27 +227,9 @@ impl Reproduction {
             title: format!("{:02}: {}", self.paper.number, self.paper.title),
             subtitle: format!("reproduced with `optrode reproduce {:02} --{}`", self.paper.number, self.scale.word()),
             facts,
-            sections: sections(self.blocks()),
+            sections: Section::of_blocks(self.blocks()),
         })
     }
-}
-
-/// Blocks in parts: each heading opens one.
-fn sections(blocks: Vec<Block>) -> Vec<Section> {
-    let mut sections = vec![Section { name: "Summary".into(), anchor: "summary".into(), blocks: Vec::new() }];
-    for block in blocks {
-        match block {
-            Block::Heading { text } => {
-                sections.push(Section { name: text.clone(), anchor: text.to_lowercase(), blocks: Vec::new() });
-            }
-            other => {
-                if let Some(section) = sections.last_mut() {
-                    section.blocks.push(other);
-                }
-            }
-        }
-    }
-    sections
 }
 
 fn bytes(value: &Value) -> Result<Vec<u8>> {

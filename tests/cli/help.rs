@@ -114,6 +114,10 @@ fn every_example_of_every_help_runs() {
 
     let story = |i: usize| format!("{{\"story\": \"Tom had a red ball {i}.\", \"kind\": \"{}\"}}\n", ["a", "b"][i % 2]);
     write("stories.jsonl", (0..6).map(story).collect());
+    for name in ["a", "b"] {
+        let line = |i: usize| format!("{{\"story\": \"There was a ball {name} {i}.\"}}\n");
+        write(&format!("{name}.jsonl"), (0..8).map(line).collect());
+    }
 
     succeeds(here.path(), &["audit", "./stories260K", "--out", "audited"]);
     let texts = "fixtures/organism/texts";

@@ -4,14 +4,15 @@ pub mod validate;
 
 use std::path::{Path, PathBuf};
 
-use optrode::hook::{Registry, Run};
+use optrode::analysis::registry;
+use optrode::hook::Run;
 use optrode::store::EditFile;
 use serde_json::{Value, json};
 
 use validate::validate;
 
 fn schemas() -> [(&'static str, Value); 2] {
-    let registry = optrode::analysis::registry();
+    let registry = registry();
     [("run.json", Run::schema(&registry)), ("edit.json", EditFile::schema(&registry))]
 }
 
@@ -59,7 +60,7 @@ fn every_operation_stands_in_the_schema_with_its_parameters() {
         let alternatives = schema.pointer("/$defs/Edit/oneOf").unwrap().as_array().unwrap();
         let tag = |a: &Value| a["properties"]["op"]["const"].as_str().unwrap().to_string();
         let tags: Vec<String> = alternatives.iter().map(tag).collect();
-        let known: Vec<String> = Registry::elementary().kinds().map(|k| k.tag.clone()).collect();
+        let known: Vec<String> = registry().kinds().map(|k| k.tag.clone()).collect();
         assert_eq!(tags, known, "{name}");
         let add = alternatives.iter().find(|a| tag(a) == "add").unwrap();
         let parameters: Vec<&String> = add["properties"].as_object().unwrap().keys().collect();
@@ -103,7 +104,7 @@ fn edit_cases() -> (Vec<Value>, Vec<Value>) {
 
 /// What the program itself says of an edit.
 fn accepted(edit: &Value) -> bool {
-    let registry = Registry::elementary();
+    let registry = registry();
     serde_json::from_value(edit.clone()).is_ok_and(|edit| registry.build(&edit).is_ok())
 }
 
@@ -128,7 +129,7 @@ fn the_schema_and_the_program_agree_on_edits() {
 
 #[test]
 fn the_schema_and_the_program_agree_on_runs() {
-    let schema = Run::schema(&Registry::elementary());
+    let schema = Run::schema(&registry());
     let good = [
         json!({"passes": []}),
         json!({"passes": [{"name": "clean"}, {"name": "patched", "seed": 3, "gradients": ["hook_embed"],
@@ -157,7 +158,7 @@ fn the_schema_and_the_program_agree_on_runs() {
 
 #[test]
 fn the_schema_and_the_program_agree_on_edit_files() {
-    let schema = EditFile::schema(&Registry::elementary());
+    let schema = EditFile::schema(&registry());
     let full = json!({"version": 1, "edits": [], "model": "0a", "note": "a line"});
     validate(&full, &schema, &schema).unwrap();
     for bad in [
@@ -172,7 +173,7 @@ fn the_schema_and_the_program_agree_on_edit_files() {
 
 #[test]
 fn the_edits_that_are_shipped_fit_the_schema() {
-    let schema = EditFile::schema(&Registry::elementary());
+    let schema = EditFile::schema(&registry());
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/edits");
     let mut count = 0;
     for entry in std::fs::read_dir(folder).unwrap() {

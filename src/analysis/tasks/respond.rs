@@ -6,7 +6,7 @@ use super::likelihood::rows_at_once;
 use super::subject::Subject;
 use crate::Result;
 use crate::data::Task;
-use crate::generate::{self, Generator, StopWhen};
+use crate::generate::{self, ABSTENTION, Finish, Generator, StopWhen};
 use crate::models::{Side, Tokens};
 use crate::store::Tokenizer;
 
@@ -75,7 +75,10 @@ pub(super) fn respond(
         let made = generator.run(&tokens, &settings, &mut |_, _| {})?;
         for ((i, _), (ids, finish)) in batch.iter().zip(made.rows.iter().zip(&made.finish)) {
             let text = subject.tokenizer.decode(ids, true)?;
-            out[*i].text = until(&text, &task.until).to_string();
+            out[*i].text = match finish {
+                Finish::Event(_) => ABSTENTION.to_string(),
+                _ => until(&text, &task.until).to_string(),
+            };
             out[*i].finish = finish.word().to_string();
         }
         next += batch.len();

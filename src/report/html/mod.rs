@@ -40,6 +40,23 @@ pub struct Section {
     pub blocks: Vec<Block>,
 }
 
+impl Section {
+    /// Blocks in parts: a summary, then one part for each heading.
+    pub fn of_blocks(blocks: Vec<Block>) -> Vec<Self> {
+        let mut sections = vec![Self { name: "Summary".into(), anchor: "summary".into(), blocks: Vec::new() }];
+        for block in blocks {
+            match (block, sections.last_mut()) {
+                (Block::Heading { text }, _) => {
+                    sections.push(Self { anchor: text.to_lowercase(), name: text, blocks: Vec::new() });
+                }
+                (other, Some(section)) => section.blocks.push(other),
+                (_, None) => {}
+            }
+        }
+        sections
+    }
+}
+
 /// The whole page. The same page gives the same bytes.
 ///
 /// # Errors

@@ -1,0 +1,31 @@
+//! Skill unlearning without training: Neuron Adjust and Key Space Detection (Li, Sun and Weng, NAACL 2025,
+//! arXiv 2503.21730), with what they are compared with.
+//!
+//! One pass over the texts of every group collects the [`Statistics`] of all methods; a [`Fit`] makes edits of them; and
+//! [`unlearn()`] tries every setting, chooses one on validation data, and measures it on other data.
+//!
+//! What differs from the authors' code, which takes variances for deviations and mu for sigma, is kept as
+//! [`Variant::Released`]. BOS and other special tokens enter no statistic. For a group of texts every token is looked at
+//! as if it were the last one (a model that reads them token by token abstains at the first hit), and a text that is
+//! abstained from has no token right.
+
+mod attack;
+mod group;
+mod key_space;
+mod methods;
+mod neuron_adjust;
+mod report;
+mod result;
+mod run;
+mod score;
+mod statistics;
+
+pub use attack::Attack;
+pub use group::{Group, Material, Parts, Sizes, Split};
+pub use key_space::{ABSTAIN, Cube, KeySpace};
+pub use methods::{Fit, Fitted, Method, top_percent};
+pub use neuron_adjust::{Densities, NeuronAdjust, Variant};
+pub use result::{Attacked, Before, Chosen, Forgotten, Inside, Tried, Unlearning};
+pub use run::{Options, Unlearned, choose, unlearn};
+pub use score::{Reach, Unit, reaches, score};
+pub use statistics::{Keys, Statistics, Text};

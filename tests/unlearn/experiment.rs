@@ -1,0 +1,75 @@
+//! The whole experiment on the embedded organism.
+
+use optrode::analysis::unlearn::{Group, Method, Options, Sizes, Unlearning, unlearn};
+use optrode::data::organism::{Skill, embedded};
+use optrode::models::{Model, OpenOptions};
+
+fn organism() -> Model {
+    Model::open(embedded::folder().unwrap().to_str().unwrap(), &OpenOptions::default()).unwrap()
+}
+
+fn skills(names: &[Skill]) -> Vec<Group> {
+    let sizes = Sizes { fit: 100, validation: 8, test: 12 };
+    names.iter().map(|s| Group::skill(*s, sizes, 1).unwrap()).collect()
+}
+
+fn run(groups: &[Group], options: &Options) -> Unlearning {
+    unlearn(&organism(), groups, &[0], options, &mut |_, _| {}).unwrap().result
+}
+
+#[test]
+fn key_space_detection_forgets_a_skill_and_keeps_the_others() {
+    let groups = skills(&[Skill::Reversal, Skill::Maximum, Skill::Functions]);
+    let options = Options { methods: vec![Method::Ksd], ..Options::default() };
+    let result = run(&groups, &options);
+    let chosen = &result.forgotten[0].chosen[0];
+    assert_eq!(chosen.method, Method::Ksd);
+    assert!(chosen.harmless && chosen.kept[0].value <= 0.2, "{chosen:?}");
+    assert!(chosen.worst(0) <= 0.1, "{chosen:?}");
+    // At the end of the prompt, before anything was written.
+    assert!(chosen.abstained[0].0 >= 0.8, "{chosen:?}");
+    assert!(chosen.kept.iter().all(|k| k.interval.is_some()));
+    let attacks = &result.forgotten[0].attacks;
+    assert!(attacks.len() == 2 && attacks.iter().all(|a| a.after.len() == 1 && a.before.interval.is_some()));
+    // An abstention answers nothing.
+    assert!(attacks.iter().all(|a| a.after[0].value <= a.before.value), "{attacks:?}");
+    assert_eq!(run(&groups, &options), result);
+}
+
+#[test]
+fn adjusting_and_pruning_come_with_their_controls() {
+    let groups = skills(&[Skill::Reversal, Skill::Maximum]);
+    let options = Options { methods: vec![Method::Na, Method::Sp], percents: vec![3.0], runs: 2, ..Options::default() };
+    let result = run(&groups, &options);
+    let forgotten = &result.forgotten[0];
+    let methods: Vec<Method> = forgotten.chosen.iter().map(|c| c.method).collect();
+    assert_eq!(methods, [Method::Na, Method::Sp, Method::NaRandom, Method::SpRandom]);
+    let by = |method| forgotten.chosen.iter().find(|c| c.method == method).unwrap();
+    assert_eq!(by(Method::Na).neurons, by(Method::NaRandom).neurons);
+    assert_eq!((by(Method::Na).runs.len(), by(Method::Sp).runs.len()), (2, 1));
+    let drop = |method| 1.0 - by(method).kept[0].value;
+    assert!(drop(Method::Sp) > drop(Method::SpRandom), "{forgotten:?}");
+}
+
+#[test]
+fn what_is_measured_only_is_not_fitted_to() {
+    let mut groups = skills(&[Skill::Reversal, Skill::Maximum, Skill::Copying]);
+    let general = groups.pop().unwrap().general();
+    groups.push(general);
+    let options = Options { methods: vec![Method::Sp], percents: vec![1.0], ..Options::default() };
+    let result = unlearn(&organism(), &groups, &[0], &options, &mut |_, _| {}).unwrap().result;
+    assert_eq!(result.before.len(), 3);
+    let refused = unlearn(&organism(), &groups, &[2], &options, &mut |_, _| {}).unwrap_err().to_string();
+    assert!(refused.contains("something to forget and something else to keep"), "{refused}");
+    let alone = unlearn(&organism(), &groups[..1], &[0], &options, &mut |_, _| {}).unwrap_err().to_string();
+    assert!(alone.contains("1 group(s)"), "{alone}");
+}
+
+#[test]
+fn an_alpha_that_abstains_on_everything_is_said() {
+    let groups = skills(&[Skill::Reversal, Skill::Maximum]);
+    let options = Options { methods: vec![Method::Ksd], alphas: vec![1e6], ..Options::default() };
+    let result = run(&groups, &options);
+    assert!(result.warnings.iter().any(|w| w.contains("leaves nothing of any group")), "{:?}", result.warnings);
+    assert!(!result.forgotten[0].chosen[0].harmless);
+}
