@@ -9,8 +9,9 @@ use serde_json::{Value, json};
 
 use super::common::{EditArgs, ModelArgs, print_json};
 use crate::analysis::bake::{Texts, Verified, bake, card, reason, verify};
+use crate::analysis::registry;
 use crate::generate::{Generated, Generator, Options};
-use crate::hook::{Edit, Pass, Registry, Values};
+use crate::hook::{Edit, Pass, Values};
 use crate::models::{Model, Network, OpenOptions, Side, Tokens};
 use crate::report::{Block, Cell, Column, Report, Table, terminal};
 use crate::store::{Bundle, ModelFolder, write_atomic};
@@ -255,7 +256,7 @@ fn apply(model: &Model, edits: &EditArgs, prompt: &str, most: usize, as_json: bo
     tokens.special = model.special();
     let run = |edits: Vec<Edit>, values: Values| -> Result<(Generated, String)> {
         let pass = Pass { edits, ..Pass::default() };
-        let registry = Registry::elementary();
+        let registry = registry();
         let generator = Generator { net: &model.decoder, pass: &pass, registry: &registry, values };
         let options = Options {
             max_new_tokens: most,

@@ -3,8 +3,9 @@
 use candle_core::{DType, Tensor};
 use serde::{Deserialize, Serialize};
 
+use crate::analysis::registry;
 use crate::hook::random::Stream;
-use crate::hook::{Pass, Registry, Run};
+use crate::hook::{Pass, Run};
 use crate::models::{Input, Job, Model, Network, Side, Tokens, execute};
 use crate::report::{Better, Block, Cell, Column, Report, Table, Verdict, number};
 use crate::store::Bundle;
@@ -122,7 +123,7 @@ fn difference(model: &Model, edited: &Model) -> Result<((usize, usize), f64)> {
 fn logits(model: &Model, tokens: &Tokens, pass: &Pass, bundle: &Bundle) -> Result<Vec<Vec<f64>>> {
     let run = Run { passes: vec![pass.clone()] };
     let inputs = [Input::Tokens(tokens.clone())];
-    let registry = Registry::elementary();
+    let registry = registry();
     let job = Job { run: &run, inputs: &inputs, stored: bundle.tensors.clone(), registry: &registry };
     let outcome = execute(&model.decoder, job)?;
     let logits: Tensor = outcome.pass("")?.output.squeeze(0)?; // [t, vocab]
