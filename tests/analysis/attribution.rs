@@ -10,7 +10,7 @@ use optrode::analysis::registry;
 use optrode::analysis::steering::{Question, VECTOR, act_add, caa, difference};
 use optrode::hook::{Form, Pass, Record, Run};
 use optrode::models::transformer::facts::Placement;
-use optrode::models::{Decoder, Input, Job, Network, Side, execute};
+use optrode::models::{Decoder, Input, Job, Side, execute};
 use serde_json::json;
 
 use crate::common::shared::golden;
