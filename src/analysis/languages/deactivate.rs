@@ -23,7 +23,7 @@ use crate::analysis::{Corpus, Estimate, Figures};
 use crate::data::TextSet;
 use crate::hook::random::Stream;
 use crate::hook::reduce::{Reducer, ReducerSpec};
-use crate::hook::{Edit, Pass, Plan, Record, Registry, Tap, Values};
+use crate::hook::{Edit, Output, Pass, Plan, Record, Registry, Tap, Values};
 use crate::models::{Input, Model, Network, State};
 use crate::report::chart::{Axis, Bars, Labels, Plot, Scale};
 use crate::report::{Block, Cell, Chart, Report, number};
@@ -201,7 +201,7 @@ pub fn means(model: &Model, sets: &[TextSet], window: usize) -> Result<Vec<Vec<f
     let net = &model.decoder;
     let sites: Vec<String> = (0..net.facts().layers.len()).map(|l| format!("blocks.{l}.mlp.hook_post")).collect();
     let records = sites.iter().map(|site| Ok(Record::reduced(site.parse()?, ReducerSpec::Moments {})));
-    let pass = Pass { records: records.collect::<Result<_>>()?, ..Pass::default() };
+    let pass = Pass { records: records.collect::<Result<_>>()?, output: Output::Unread, ..Pass::default() };
     let of_set = |set: &TextSet| -> Result<Vec<f32>> {
         let corpus = Corpus::of_texts(model, &set.texts, window)?;
         let mut plan = Plan::compile(net.sites(), &pass, &Registry::elementary(), Values::default(), &[])?;

@@ -11,7 +11,7 @@ use crate::analysis::memory::{self, Needs};
 use crate::data::Document;
 use crate::generate::{Generator, Options as Generating};
 use crate::hook::reduce::{FiringSpec, Reducer, ReducerSpec};
-use crate::hook::{Pass, Plan, Record, Registry, SiteTable, Tap, Values};
+use crate::hook::{Output, Pass, Plan, Record, Registry, SiteTable, Tap, Values};
 use crate::models::{Input, Model, Network, Side, State, Tokens};
 use crate::{Error, Result};
 
@@ -64,7 +64,12 @@ pub fn count(
     };
     let counter = Counter {
         model,
-        pass: Pass { records: sites.iter().map(firing).collect::<Result<_>>()?, ..Pass::default() },
+        // Nobody reads the logits, which a large vocabulary makes the dearest of all.
+        pass: Pass {
+            records: sites.iter().map(firing).collect::<Result<_>>()?,
+            output: Output::Unread,
+            ..Pass::default()
+        },
         sites,
         reading,
         counted,
