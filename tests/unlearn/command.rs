@@ -47,7 +47,9 @@ fn texts_in_both_groups_are_said_and_nothing_is_lost() {
 #[test]
 fn wrong_requests_are_refused_before_any_work() {
     let Some(desk) = desk() else { return };
-    let with = |more: &[&str]| [&["unlearn", "./stories260K", "--out", "r"][..], more].concat();
+    fn with<'a>(more: &[&'a str]) -> Vec<&'a str> {
+        [&["unlearn", "./stories260K", "--out", "r"][..], more].concat()
+    }
     let both = ["--forget", "a.jsonl:story", "--retain", "b.jsonl:story"];
     desk.write("one.jsonl", &stories("cat", 1));
     refused(&desk, &with(&["--forget", "one.jsonl:story", "--retain", "b.jsonl:story"]), &["1 different items"]);
