@@ -243,7 +243,7 @@ fn steering_puts_a_key_in_the_place_of_the_hit() {
     let last = net.facts().layers.len() - 1;
     let tokens = batch(&[text(1, 6)], Side::Right);
     let (mut edits, mut stored) = abstaining(&net, 1e6);
-    edits[0] = edits.remove(0).with("steer", json!({"tensor": "to"}));
+    let edits = vec![edits.remove(0).with("steer", json!({"tensor": "to"}))];
     stored.insert("to".into(), Tensor::zeros(net.facts().d_mlp, candle_core::DType::F32, &Device::Cpu).unwrap());
     let (steered, events) = run(&net, &tokens, edits, 0, &stored);
     let zero = edit(format!("blocks.{last}.mlp.hook_post@last"), json!({"op": "zero"}));
