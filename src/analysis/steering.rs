@@ -89,7 +89,8 @@ pub fn act_add(net: &Decoder, positive: &[u32], negative: &[u32], layer: usize) 
 pub fn caa(net: &Decoder, pairs: &[(Vec<u32>, Vec<u32>)], layer: usize) -> Result<Vector> {
     let site = site(net, layer, "hook_resid_post")?;
     let last = |ids: &[u32]| -> Result<Tensor> { Ok(stream(net, ids, &site)?.get(ids.len() - 1)?) };
-    let mean = |of: &dyn Fn(&(Vec<u32>, Vec<u32>)) -> Result<Tensor>| -> Result<Tensor> {
+    type Of<'a> = &'a dyn Fn(&(Vec<u32>, Vec<u32>)) -> Result<Tensor>;
+    let mean = |of: Of<'_>| -> Result<Tensor> {
         let all = pairs.iter().map(of).collect::<Result<Vec<_>>>()?;
         if all.is_empty() {
             return Err(Error::invalid("no pair of texts was given", "give a positive and a negative text"));

@@ -2,8 +2,8 @@
 
 use candle_core::Tensor;
 use optrode::analysis::languages::{
-    Asking, Helm, Judge, Rates, Silence, deactivate, means, script, script_lens, script_of_bytes, selectors, steer,
-    twin,
+    Ambiguous, Asking, Helm, Judge, Rates, Silence, deactivate, means, script, script_lens, script_of_bytes, selectors,
+    steer, twin,
 };
 use optrode::data::TextSet;
 use optrode::generate::{Generator, Options as Generating, Sampler};
@@ -208,7 +208,7 @@ fn languages_and_scripts_are_told() {
     assert_eq!(script_of_bytes(&[0xD0]), Ok(Some("Cyrillic")));
     assert_eq!(script_of_bytes(&"中".as_bytes()[..2]), Ok(Some("Han")));
     assert_eq!(script_of_bytes(&"门".as_bytes()[..1]), Ok(Some("Han")));
-    assert_eq!((script_of_bytes(&[0xB8]), script_of_bytes(&[0xE3])), (Err(()), Err(())));
+    assert_eq!((script_of_bytes(&[0xB8]), script_of_bytes(&[0xE3])), (Err(Ambiguous), Err(Ambiguous)));
     assert_eq!(script_of_bytes(&"हि".as_bytes()[..2]), Ok(Some("Devanagari")));
 }
 

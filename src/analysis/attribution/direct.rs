@@ -128,7 +128,7 @@ pub fn direct(net: &Decoder, pairs: &[Pair]) -> Result<Direct> {
             sum += attn + mlp;
             sums.attn[layer] += attn;
             sums.mlp[layer] += mlp;
-            if whole {
+            if let Some(outputs) = outputs.get(layer) {
                 let of_heads = run.parts(&format!("blocks.{layer}.attn.hook_result"), facts.residual_multiplier)?;
                 let bias = |linear: Option<&crate::nn::Linear>| -> Result<f64> {
                     let bias = linear.and_then(|l| l.bias.as_ref());
@@ -137,7 +137,7 @@ pub fn direct(net: &Decoder, pairs: &[Pair]) -> Result<Direct> {
                 let rest = bias(net.attention_output(layer))?;
                 inner_error = inner_error.max((of_heads.iter().sum::<f64>() + rest - attn).abs());
                 sums.heads[layer].iter_mut().zip(&of_heads).for_each(|(s, x)| *s += x);
-                let per_unit = outputs[layer].matmul(&run.direction.unsqueeze(1)?)?.squeeze(1)?; // [d_mlp]
+                let per_unit = outputs.matmul(&run.direction.unsqueeze(1)?)?.squeeze(1)?; // [d_mlp]
                 let post = run.seen(&format!("blocks.{layer}.mlp.hook_post"))?.flatten_all()?;
                 let of_neurons: Vec<f64> = ((per_unit * post)?.to_dtype(DType::F64)? / run.scale)?.to_vec1()?;
                 let rest = bias(net.mlp_output(layer))?;

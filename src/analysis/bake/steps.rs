@@ -96,7 +96,8 @@ fn inputs(edit: &Edit, site: &SelectedSite, bundle: &Bundle, table: &SiteTable, 
     let last = sizes.len() - 1;
     let (columns, width) = (selected(last), sizes[last].unwrap_or(0));
     let heads = if table.get(site.site).dim(Axis::Head).is_some() { selected(last - 1) } else { vec![0] };
-    let (key, affine): (_, fn(f64) -> (f64, f64)) = match edit.op.as_str() {
+    type Affine = fn(f64) -> (f64, f64);
+    let (key, affine): (_, Affine) = match edit.op.as_str() {
         "zero" => ("", |_| (0.0, 0.0)),
         "scale" => ("factor", |value| (value, 0.0)),
         _ => ("value", |value| (0.0, value)),

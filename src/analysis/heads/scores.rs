@@ -110,7 +110,7 @@ fn stripes(
     into: &mut [RowScores],
 ) -> Result<()> {
     let (batch, _, _, keys) = pattern.dims4()?;
-    for row in 0..batch {
+    for (row, templates) in templates.iter().enumerate().take(batch) {
         for (head, scores) in into.iter_mut().enumerate() {
             let weights = pattern.get(row)?.get(head)?.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
             let mean = |offset: usize| {
@@ -120,11 +120,10 @@ fn stripes(
             scores.previous.push(mean(1));
             scores.duplicate.push(mean(rows.n));
             scores.induction.push(mean(rows.n - 1));
-            for (k, own) in templates[row].own.iter().enumerate() {
+            for (k, own) in templates.own.iter().enumerate() {
                 scores.mul[k] += similarity(&weights, own, Measure::Mul, options.excluded);
                 scores.abs[k] += similarity(&weights, own, Measure::Abs, options.excluded);
-                scores.mul_shuffled[k] +=
-                    similarity(&weights, &templates[row].shuffled[k], Measure::Mul, options.excluded);
+                scores.mul_shuffled[k] += similarity(&weights, &templates.shuffled[k], Measure::Mul, options.excluded);
             }
         }
     }

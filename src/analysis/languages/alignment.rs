@@ -182,7 +182,8 @@ impl Figures for Alignment {
 
 impl Report for Alignment {
     fn blocks(&self) -> Vec<Block> {
-        let after: [(&str, fn(&World) -> &Vec<Vec<f64>>); 3] = [
+        type Losses = fn(&World) -> &Vec<Vec<f64>>;
+        let after: [(&str, Losses); 3] = [
             ("before", |w| &w.before),
             ("after pairs", |w| &w.aligned),
             ("after scrambled pairs (control)", |w| &w.scrambled),

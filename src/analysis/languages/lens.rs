@@ -10,7 +10,7 @@ use candle_core::{D, Tensor};
 use serde::{Deserialize, Serialize};
 
 use super::report::table;
-use super::speech::{script, script_of_bytes};
+use super::speech::{Ambiguous, script, script_of_bytes};
 use crate::analysis::Corpus;
 use crate::data::TextSet;
 use crate::hook::{Form, Pass, Record, Registry};
@@ -70,8 +70,8 @@ pub fn script_lens(model: &Model, sets: &[TextSet], tokens: usize, window: usize
     let tokenizer = model.tokenizer()?;
     let net = &model.decoder;
     let vocabulary = net.facts().vocab;
-    let of_token = |id: u32| tokenizer.token_bytes(id).map_or(Err(()), |bytes| script_of_bytes(&bytes));
-    let scripts: Vec<std::result::Result<Option<&str>, ()>> = (0..vocabulary as u32).map(of_token).collect();
+    let of_token = |id: u32| tokenizer.token_bytes(id).map_or(Err(Ambiguous), |bytes| script_of_bytes(&bytes));
+    let scripts: Vec<std::result::Result<Option<&str>, Ambiguous>> = (0..vocabulary as u32).map(of_token).collect();
     let after = (0..net.facts().layers.len()).map(|l| format!("blocks.{l}.hook_resid_post"));
     let sites: Vec<String> = std::iter::once("blocks.0.hook_resid_pre".to_string()).chain(after).collect();
     let records = sites.iter().map(|site| Ok(Record::whole(site.parse()?))).collect::<Result<_>>()?;
@@ -100,7 +100,7 @@ pub fn script_lens(model: &Model, sets: &[TextSet], tokens: usize, window: usize
                             Ok(Some(script)) if script == own => "own",
                             Ok(Some(_)) => "other",
                             Ok(None) => "none",
-                            Err(()) => "parts",
+                            Err(Ambiguous) => "parts",
                         };
                         *counts.entry(kind).or_default() += 1;
                     }

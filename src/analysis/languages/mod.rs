@@ -48,7 +48,7 @@ pub use null::{Effect, Null, null};
 pub use pass::{Counted, count, needs, neurons};
 pub use report::texts_block;
 pub use score::{BAR, Method, Rates, Tried, entropy, largest_expected};
-pub use speech::{Judge, script, script_of_bytes};
+pub use speech::{Ambiguous, Judge, script, script_of_bytes};
 pub use steer::{Helm, Steering, Turn, Written, steer};
 pub use study::{Agenda, Study, Tests, study};
 pub use texts::{Language, Reading, Texts, held_out, sets, survey};

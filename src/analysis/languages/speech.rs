@@ -53,11 +53,15 @@ pub fn script(text: &str) -> Option<&'static str> {
     }
 }
 
+/// Bytes of characters that belong to no script in particular.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ambiguous;
+
 /// The script of a token's bytes, which may be a part of a character: then that of all characters which begin so.
 ///
 /// # Errors
 /// Nothing, for parts that belong to no script in particular.
-pub fn script_of_bytes(bytes: &[u8]) -> std::result::Result<Option<&'static str>, ()> {
+pub fn script_of_bytes(bytes: &[u8]) -> std::result::Result<Option<&'static str>, Ambiguous> {
     if let Ok(text) = std::str::from_utf8(bytes) {
         return Ok(script(text));
     }
@@ -66,7 +70,7 @@ pub fn script_of_bytes(bytes: &[u8]) -> std::result::Result<Option<&'static str>
         return Ok(Some(script));
     }
     // Continuation bytes alone say nothing; the first bytes of a character give the range that it lies in.
-    let start = bytes.iter().position(|b| *b >= 0xC2).ok_or(())?;
+    let start = bytes.iter().position(|b| *b >= 0xC2).ok_or(Ambiguous)?;
     let begun = &bytes[start..];
     let length = match begun[0] {
         0xC2..=0xDF => 2,
@@ -79,6 +83,6 @@ pub fn script_of_bytes(bytes: &[u8]) -> std::result::Result<Option<&'static str>
         std::str::from_utf8(&whole).ok().and_then(script)
     };
     let mut possible = (0x80..=0xBF).filter_map(filled);
-    let first = possible.next().ok_or(())?;
-    if possible.all(|script| script == first) { Ok(Some(first)) } else { Err(()) }
+    let first = possible.next().ok_or(Ambiguous)?;
+    if possible.all(|script| script == first) { Ok(Some(first)) } else { Err(Ambiguous) }
 }

@@ -15,7 +15,7 @@ use crate::{Error, Result};
 /// Where more than this share of a language's tokens are unknown to the tokenizer, its neurons would be those of `<unk>`.
 const UNKNOWN: f64 = 0.5;
 /// Marks the draw of documents that are kept for tests.
-const HELD: u64 = 0x68_656c_64;
+const HELD: u64 = 0x6865_6c64;
 
 /// Where texts come from.
 #[derive(Clone, Copy)]

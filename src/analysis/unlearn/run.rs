@@ -106,7 +106,7 @@ pub fn unlearn(
             done += 1;
             progress(done, all);
         })?;
-        for chosen in one.chosen.iter().filter(|c| c.kept.iter().all(|k| !(k.value > 0.0))) {
+        for chosen in one.chosen.iter().filter(|c| c.kept.iter().all(|k| k.value.is_nan() || k.value <= 0.0)) {
             warnings.push(format!(
                 "forgetting {}, {} at {} {} leaves nothing of any group: it abstains from, or breaks, everything",
                 one.group,
@@ -174,7 +174,7 @@ impl<'a> Bench<'a> {
                 }
             }
         }
-        for group in before.iter().filter(|b| !(b.value.value > 0.0)) {
+        for group in before.iter().filter(|b| b.value.value.is_nan() || b.value.value <= 0.0) {
             out.push(format!(
                 "the model has nothing of {} right before any edit: it takes no part in choices",
                 group.group
@@ -227,7 +227,9 @@ impl<'a> Bench<'a> {
         let fit = Fit { forget, retain: &retain, variant: self.options.variant, keys, seed: self.options.seed };
         let cube = forget.cube(keys)?;
         let near = |split: Split| -> Result<Vec<Vec<Reach>>> {
-            let one = |group: &Group| Ok(reaches(self.model, group, split, &[cube.clone()], self.key_layer)?.remove(0));
+            let one = |group: &Group| {
+                Ok(reaches(self.model, group, split, std::slice::from_ref(&cube), self.key_layer)?.remove(0))
+            };
             self.groups.iter().map(one).collect()
         };
         let ksd = self.options.methods.contains(&Method::Ksd);
@@ -297,7 +299,9 @@ impl<'a> Bench<'a> {
             for (chosen, fitted) in chosen.iter().zip(edits) {
                 after.push(right(&match chosen.method {
                     Method::Ksd => {
-                        let near = reaches(self.model, &group, Split::Test, &[cube.clone()], self.key_layer)?.remove(0);
+                        let near =
+                            reaches(self.model, &group, Split::Test, std::slice::from_ref(&cube), self.key_layer)?
+                                .remove(0);
                         abstained(&base, &near, chosen.knob)
                     }
                     _ => score(self.model, &group, Split::Test, fitted, seed)?,
