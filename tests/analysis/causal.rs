@@ -13,7 +13,7 @@ fn ablating_is_the_same_in_any_order_and_adding_all_back_is_the_network() {
     let pool = Pool { start: Some(1), ids: (3..61).collect() };
     let rows = Options { n: 10, rows: 4, ..Options::default() };
     for kind in [Kind::Zero, Kind::Mean, Kind::Resample] {
-        let options = CausalOptions { rows, kind, draws: 3, ..CausalOptions::default() };
+        let options = CausalOptions { rows: rows.clone(), kind, draws: 3, ..CausalOptions::default() };
         let one = ablate(&net, &pool, &[(0, 1), (1, 2)], &options).unwrap();
         let two = ablate(&net, &pool, &[(1, 2), (0, 1)], &options).unwrap();
         assert_eq!(one.target.effect, two.target.effect, "{kind:?}");

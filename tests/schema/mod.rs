@@ -59,7 +59,7 @@ fn every_operation_stands_in_the_schema_with_its_parameters() {
         let alternatives = schema.pointer("/$defs/Edit/oneOf").unwrap().as_array().unwrap();
         let tag = |a: &Value| a["properties"]["op"]["const"].as_str().unwrap().to_string();
         let tags: Vec<String> = alternatives.iter().map(tag).collect();
-        let known: Vec<String> = Registry::elementary().kinds().map(|k| k.tag.clone()).collect();
+        let known: Vec<String> = optrode::analysis::registry().kinds().map(|k| k.tag.clone()).collect();
         assert_eq!(tags, known, "{name}");
         let add = alternatives.iter().find(|a| tag(a) == "add").unwrap();
         let parameters: Vec<&String> = add["properties"].as_object().unwrap().keys().collect();
