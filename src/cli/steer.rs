@@ -11,10 +11,7 @@ use crate::{Error, Result};
 /// Arguments of `optrode steer`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
-  optrode steer ./stories260K --positive 'The dog was happy' --negative 'The dog was sad' --layer 2 \\
-    --prompt 'The girl was very' --answers ' happy' ' sad'
-  optrode steer ./stories260K --positive 'so happy' --negative 'so sad.' --layer 2 --act-add --prompt 'The girl was very' \\
-    --answers ' happy' ' sad' --coefficients=-1,0,1 --json
+  optrode steer ./stories260K --layer 2 --positive 'A dog' --negative 'A cat' --prompt 'It was' --answers ' a' ' the'
 
 By default the difference of the last tokens' streams after the layer, mean over pairs of texts (CAA; repeat --positive and
 --negative), added at every position. --act-add takes one pair token by token and adds it at the first positions.")]

@@ -105,9 +105,9 @@ fn estimates_have_the_shape_of_exact_effects_and_agree_on_small_changes() {
             assert_eq!(scatter.component, map.component);
             let shape = |m: &Vec<Vec<f64>>| m.iter().map(Vec::len).collect::<Vec<_>>();
             assert_eq!(shape(&scatter.effect), shape(&map.effect), "{name}");
-            // Where both prompts agree so far there is nothing to attribute.
+            // Where both prompts agree so far there is nothing to attribute but the rounding of the two forms.
             if scatter.component == Component::ResidPre {
-                assert!(scatter.effect.iter().all(|row| row[..3].iter().all(|x| *x == 0.0)), "{name}");
+                assert!(scatter.effect.iter().all(|row| row[..3].iter().all(|x| x.abs() < 1e-4)), "{name}");
             }
             // Late sites are close to linear.
             if scatter.component == Component::MlpOut {
@@ -217,7 +217,7 @@ fn steering_by_nothing_changes_nothing_and_at_the_last_layer_it_is_linear() {
     let seen = see(&net, &batch(&[question.prompt.clone()], Side::Right), &pass(&[], &[]));
     let plain = floats(&seen.logits.get(0).unwrap().get(6).unwrap());
     assert!((at(0.0) - f64::from(plain[4] - plain[19])).abs() < 1e-6);
-    let (up, down) = (at(1e-2) - at(0.0), at(-1e-2) - at(0.0));
+    let (up, down) = (at(1e-3) - at(0.0), at(-1e-3) - at(0.0));
     assert!((up + down).abs() < 0.05 * up.abs() + 1e-5, "opposite to first order: {up} {down}");
     // With the last norm's scale held, c v W_U / s exactly.
     let input = Input::Tokens(batch(&[question.prompt.clone()], Side::Right));
