@@ -125,8 +125,8 @@ fn a_strict_path_to_the_logits_is_its_closed_form() {
         let last = net.facts().layers.len() - 1;
         let sites = ["blocks.0.attn.hook_z", &format!("blocks.{last}.hook_resid_post")].map(str::to_string);
         let sites: Vec<&str> = sites.iter().map(String::as_str).collect();
-        let clean = see(&net, &batch(&[pair.clean.clone()], Side::Right), &pass(&sites, &[]));
-        let corrupted = see(&net, &batch(&[pair.corrupted.clone()], Side::Right), &pass(&sites, &[]));
+        let clean = see(&net, &batch(std::slice::from_ref(&pair.clean), Side::Right), &pass(&sites, &[]));
+        let corrupted = see(&net, &batch(std::slice::from_ref(&pair.corrupted), Side::Right), &pass(&sites, &[]));
         let found = paths(&net, std::slice::from_ref(&pair), Receiver::Logits, PathForm::Replace, true).unwrap();
         let span = logit_difference(&pair, &clean.logits.get(0).unwrap().get(7).unwrap())
             - logit_difference(&pair, &corrupted.logits.get(0).unwrap().get(7).unwrap());
@@ -214,13 +214,13 @@ fn steering_by_nothing_changes_nothing_and_at_the_last_layer_it_is_linear() {
     let pairs = vec![(text(9, 5), text(10, 6)), (text(11, 6), text(12, 4))];
     let vector = caa(&net, &pairs, last).unwrap();
     let at = |c: f64| difference(&net, &question, &vector, c).unwrap();
-    let seen = see(&net, &batch(&[question.prompt.clone()], Side::Right), &pass(&[], &[]));
+    let seen = see(&net, &batch(std::slice::from_ref(&question.prompt), Side::Right), &pass(&[], &[]));
     let plain = floats(&seen.logits.get(0).unwrap().get(6).unwrap());
     assert!((at(0.0) - f64::from(plain[4] - plain[19])).abs() < 1e-6);
     let (up, down) = (at(1e-3) - at(0.0), at(-1e-3) - at(0.0));
     assert!((up + down).abs() < 0.05 * up.abs() + 1e-5, "opposite to first order: {up} {down}");
     // With the last norm's scale held, c v W_U / s exactly.
-    let input = Input::Tokens(batch(&[question.prompt.clone()], Side::Right));
+    let input = Input::Tokens(batch(std::slice::from_ref(&question.prompt), Side::Right));
     let steered = |c: f64| {
         let held = edit(
             "ln_final.hook_scale",

@@ -137,8 +137,8 @@ fn a_matcher_attends_to_what_followed_the_most_alike() {
         assert!((hard[i][i - 5] - 1.0).abs() < 1e-6, "query {i} repeats {}: {:?}", i - 6, hard[i]);
     }
     let (soft, sharp) = (at(1.0), at(1e-4));
-    for i in 0..12 {
-        let total: f32 = soft[i].iter().sum();
+    for row in soft.iter().take(12) {
+        let total: f32 = row.iter().sum();
         assert!((total - 1.0).abs() < 1e-5);
     }
     assert!(soft[8][3] < 0.9 && sharp[8][3] > 0.999);
@@ -165,10 +165,10 @@ fn a_copier_s_logits_are_the_scores_of_the_labels() {
     for (row, labels) in [[2, 4], [0, 3]].into_iter().enumerate() {
         let last: Vec<f32> = logits.get(row).unwrap().get(4).unwrap().to_vec1().unwrap();
         let own: Vec<f32> = scores.get(row).unwrap().get(6).unwrap().get(4).unwrap().to_vec1().unwrap();
-        for label in 0..5 {
+        for (label, logit) in last.iter().enumerate().take(5) {
             match labels.iter().position(|l| *l == label) {
-                Some(which) => assert!((last[label] - own[2 * which + 1]).abs() < 1e-5),
-                None => assert!(last[label] < -1e8),
+                Some(which) => assert!((logit - own[2 * which + 1]).abs() < 1e-5),
+                None => assert!(*logit < -1e8),
             }
         }
     }

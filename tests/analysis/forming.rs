@@ -38,7 +38,7 @@ fn sequences_hold_their_answer_and_held_out_things_stay_out() {
             assert_eq!(pairs.contains(&pair), draw != Draw::Relabel);
             let class = (xq - labels) / 3;
             assert_eq!(class >= 8, draw == Draw::Classes);
-            assert_eq!((xq - labels) % 3 > 0, draw == Draw::Exemplars);
+            assert_eq!(!(xq - labels).is_multiple_of(3), draw == Draw::Exemplars);
             positions.insert(e.position);
         }
         assert_eq!(positions.len(), 2, "either order occurs");

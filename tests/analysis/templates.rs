@@ -69,7 +69,7 @@ fn scores_of_goldens_agree_with_the_script() {
         let net = load(&golden(name));
         for row in rows.as_array().unwrap() {
             let tokens: Vec<u32> = serde_json::from_value(row["tokens"].clone()).unwrap();
-            let seen = see(&net, &batch(&[tokens.clone()], Side::Right), &pass(&["**.hook_pattern"], &[]));
+            let seen = see(&net, &batch(std::slice::from_ref(&tokens), Side::Right), &pass(&["**.hook_pattern"], &[]));
             for score in row["scores"].as_array().unwrap() {
                 let template: Template = serde_json::from_value(score["template"].clone()).unwrap();
                 let measure: Measure = serde_json::from_value(score["measure"].clone()).unwrap();

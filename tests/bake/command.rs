@@ -41,9 +41,8 @@ fn a_bundle_of_another_model_is_refused() {
     let desk = desk();
     let edits = json!([{"site": "blocks.0.mlp.hook_post", "op": "zero"}]);
     desk.write("strange.json", json!({"version": 1, "model": "00", "edits": edits}).to_string());
-    for command in [["edit", "export", "m", "--edit", "strange.json", "--out", "e"].as_slice()] {
-        refuses(desk.root(), command, &["fitted on the model", "remove `model`"]);
-    }
+    let command = ["edit", "export", "m", "--edit", "strange.json", "--out", "e"];
+    refuses(desk.root(), &command, &["fitted on the model", "remove `model`"]);
     refuses(desk.root(), &["edit", "show", "strange.json", "--model", "m"], &["fitted on the model"]);
 }
 

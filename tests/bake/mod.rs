@@ -126,7 +126,11 @@ fn what_is_not_edited_is_copied_byte_for_byte_in_its_type() {
     let [old, new] = [&golden("llama"), folder.path()].map(|f| WeightFile::open(f.join("model.safetensors")).unwrap());
     let bytes = |file: &WeightFile, name: &str| {
         let mut all = Vec::new();
-        file.bytes(name, |piece| Ok(all.extend_from_slice(piece))).unwrap();
+        file.bytes(name, |piece| {
+            all.extend_from_slice(piece);
+            Ok(())
+        })
+        .unwrap();
         all
     };
     assert!(old.names().eq(new.names()));

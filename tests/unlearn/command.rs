@@ -17,8 +17,8 @@ fn desk() -> Option<Desk> {
     let model = shared("models/stories260K")?;
     let desk = Desk::new("llama");
     std::os::unix::fs::symlink(model, desk.path("stories260K")).unwrap();
-    desk.write("a.jsonl", &stories("cat", 12));
-    desk.write("b.jsonl", &stories("tree", 12));
+    desk.write("a.jsonl", stories("cat", 12));
+    desk.write("b.jsonl", stories("tree", 12));
     Some(desk)
 }
 
@@ -37,7 +37,7 @@ fn two_text_groups_give_a_report() {
 #[test]
 fn texts_in_both_groups_are_said_and_nothing_is_lost() {
     let Some(desk) = desk() else { return };
-    desk.write("c.jsonl", &stories("cat", 12));
+    desk.write("c.jsonl", stories("cat", 12));
     let args = ["unlearn", "./stories260K", "--forget", "a.jsonl:story", "--retain", "c.jsonl:story", "--out", "r"];
     let ran = run(&desk, &[&args[..], &["--method", "sp", "--percent", "2"]].concat());
     assert_eq!(ran.code, 0, "{}", ran.err);
@@ -51,7 +51,7 @@ fn wrong_requests_are_refused_before_any_work() {
         [&["unlearn", "./stories260K", "--out", "r"][..], more].concat()
     }
     let both = ["--forget", "a.jsonl:story", "--retain", "b.jsonl:story"];
-    desk.write("one.jsonl", &stories("cat", 1));
+    desk.write("one.jsonl", stories("cat", 1));
     refused(&desk, &with(&["--forget", "one.jsonl:story", "--retain", "b.jsonl:story"]), &["1 different items"]);
     refused(&desk, &with(&["--forget", "a.jsonl:story", "--retain", "a.jsonl:story"]), &["two groups are named `a`"]);
     refused(&desk, &with(&["--forget", "none.jsonl:story", "--retain", "b.jsonl:story"]), &["none.jsonl"]);

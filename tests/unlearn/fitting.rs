@@ -47,7 +47,7 @@ fn one_pass_gives_what_whole_records_give() {
         let names = [format!("blocks.{layer}.mlp.hook_pre"), format!("blocks.{layer}.mlp.hook_post")];
         let (mut pre, mut size) = (Vec::new(), Vec::new());
         for row in &rows {
-            let seen = see(&net, &batch(&[row.clone()], Side::Right), &pass(&[&names[0], &names[1]], &[]));
+            let seen = see(&net, &batch(std::slice::from_ref(row), Side::Right), &pass(&[&names[0], &names[1]], &[]));
             let width = net.facts().d_mlp;
             for (at, id) in row.iter().enumerate().filter(|(_, id)| !special.contains(id)) {
                 let _ = id;

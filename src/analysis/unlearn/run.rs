@@ -300,7 +300,7 @@ impl<'a> Bench<'a> {
                 after.push(right(&match chosen.method {
                     Method::Ksd => {
                         let near =
-                            reaches(self.model, &group, Split::Test, std::slice::from_ref(&cube), self.key_layer)?
+                            reaches(self.model, &group, Split::Test, std::slice::from_ref(cube), self.key_layer)?
                                 .remove(0);
                         abstained(&base, &near, chosen.knob)
                     }
