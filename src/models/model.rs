@@ -1,7 +1,6 @@
 //! A model as people name it: a folder or Hub id, with its decoder, its tokenizer and its files.
 
 use candle_core::{DType, Device, DeviceLocation, Tensor};
-use serde_json::{Map, Value};
 
 use super::transformer::{self, WeightSource};
 use super::{Decoder, Network};
@@ -81,17 +80,6 @@ impl WeightSource for Shuffled<'_> {
     }
 }
 
-/// The config of a folder as an object.
-fn config(folder: &ModelFolder) -> Result<&Map<String, Value>> {
-    folder.config().as_object().ok_or_else(|| {
-        Error::file(
-            folder.path().join("config.json"),
-            "it is no JSON object",
-            "use the config that belongs to the weights",
-        )
-    })
-}
-
 impl Model {
     /// Opens a local folder, or finds a Hub id in the cache or on the Hub.
     ///
@@ -100,7 +88,7 @@ impl Model {
     pub fn open(id_or_path: &str, options: &OpenOptions) -> Result<Self> {
         let folder = resolve(id_or_path, &options.hub)?;
         let source = FolderWeights { weights: folder.weights()?, options };
-        let decoder = Decoder::new(config(&folder)?, &source)?;
+        let decoder = Decoder::new(folder.settings()?, &source)?;
         let has_tokenizer = folder.file("tokenizer.json").is_some() || folder.file("vocab.json").is_some();
         let tokenizer = has_tokenizer.then(|| folder.tokenizer()).transpose()?;
         if let Some(tokenizer) = &tokenizer {
@@ -116,7 +104,7 @@ impl Model {
     /// As [`Model::open`].
     pub fn shuffled(&self, options: &OpenOptions, seed: u64) -> Result<Decoder> {
         let weights = FolderWeights { weights: self.folder.weights()?, options };
-        Decoder::new(config(&self.folder)?, &Shuffled { weights, seed })
+        Decoder::new(self.folder.settings()?, &Shuffled { weights, seed })
     }
 
     /// The sites of a model, from its config alone.
@@ -124,7 +112,7 @@ impl Model {
     /// # Errors
     /// A config that is missing or not understood.
     pub fn sites(id_or_path: &str, options: &OpenOptions) -> Result<SiteTable> {
-        transformer::site_table(config(&resolve(id_or_path, &options.hub)?)?)
+        transformer::site_table(resolve(id_or_path, &options.hub)?.settings()?)
     }
 
     /// The tokenizer.

@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::chat::ChatTemplate;
 use super::identity::Identity;
@@ -138,6 +138,20 @@ impl ModelFolder {
     /// `config.json`.
     pub fn config(&self) -> &Value {
         &self.config
+    }
+
+    /// `config.json` as an object.
+    ///
+    /// # Errors
+    /// A config that is none.
+    pub fn settings(&self) -> Result<&Map<String, Value>> {
+        self.config.as_object().ok_or_else(|| {
+            Error::file(
+                self.path.join("config.json"),
+                "it is no JSON object",
+                "use the config that belongs to the weights",
+            )
+        })
     }
 
     /// `generation_config.json`, where there is one.

@@ -22,14 +22,14 @@ use std::path::Path;
 
 use candle_core::{DType, Device, Tensor};
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::hook::Edit;
 use crate::models::Model;
 use crate::models::transformer::writers::{Writer, Writers};
 use crate::nn::Layout;
 use crate::store::rewrite::{float_type, rewrite};
-use crate::store::{Bundle, ModelFolder, Storage, Weights};
+use crate::store::{Bundle, Storage, Weights};
 use crate::{Error, Result};
 
 use steps::{Step, Target, Unit, cannot, steps};
@@ -77,7 +77,7 @@ pub fn reason(edit: &Edit, bundle: &Bundle, model: &Model) -> Option<String> {
 pub fn bake(model: &Model, bundle: &Bundle) -> Result<Baked> {
     use crate::models::Network;
     let weights = model.folder.weights()?;
-    let writers = Writers::of(config(&model.folder)?, &|name| weights.contains(name))?;
+    let writers = Writers::of(model.folder.settings()?, &|name| weights.contains(name))?;
     let mut work = Work { weights: &weights, writers: &writers, matrices: BTreeMap::new(), untied: false };
     let mut inputs: BTreeMap<Target, BTreeMap<usize, Unit>> = BTreeMap::new();
     let mut projections: Vec<(Target, Vec<f64>)> = Vec::new();
@@ -142,16 +142,6 @@ fn check_stream(
             ),
         )),
     }
-}
-
-fn config(folder: &ModelFolder) -> Result<&Map<String, Value>> {
-    folder.config().as_object().ok_or_else(|| {
-        Error::file(
-            folder.path().join("config.json"),
-            "it is no JSON object",
-            "use the config that belongs to the weights",
-        )
-    })
 }
 
 /// A tensor that is being changed, row-major.
@@ -336,7 +326,7 @@ impl Baked {
     /// # Errors
     /// Files that cannot be read or written.
     pub fn write(&self, model: &Model, folder: &Path) -> Result<()> {
-        let mut config = config(&model.folder)?.clone();
+        let mut config = model.folder.settings()?.clone();
         if self.untied {
             config.insert("tie_word_embeddings".to_string(), Value::Bool(false));
         }
