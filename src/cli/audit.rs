@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use super::common::{HoldArgs, print_json};
+use super::common::{EditArgs, HoldArgs, print_json};
 use super::one_line;
 use crate::probe::document::Status;
 use crate::probe::{self, Against, AuditReport, Job, Outcome, Script, junit};
@@ -18,6 +18,7 @@ use crate::{Error, Result};
   optrode audit
   optrode audit ./stories260K --out stories-report
   optrode audit ./stories260K --json --out stories-report
+  optrode audit ./stories260K --edit zero-head.json --against ./stories260K --out edited-report
 
 Writes report.html (one file, opens offline), report.json and manifest.json, all or none; `optrode replay` repeats the
 audit from the manifest. Exits with 1 if an expectation fails, with 2 if a step could not be carried out.")]
@@ -36,6 +37,8 @@ pub struct Args {
 pub(super) struct JobArgs {
     #[command(flatten)]
     hold: HoldArgs,
+    #[command(flatten)]
+    edits: EditArgs,
     /// Folder of the report; replaced as a whole.
     #[arg(long, value_name = "DIR", default_value = "optrode-report")]
     out: PathBuf,
@@ -68,7 +71,7 @@ impl JobArgs {
         let set = FileSet::prepare(&self.out, probe::NAMES)?;
         self.check(set.target(), against.as_ref())?;
         let seed = self.seed.unwrap_or(script.seed);
-        let job = Job { script, model, against, seed, options: self.hold.options()? };
+        let job = Job { script, model, edits: self.edits.edits.clone(), against, seed, options: self.hold.options()? };
         let progress = Progress::stderr();
         let done = probe::run(&job, &progress);
         progress.finish();

@@ -10,9 +10,9 @@ use serde_json::{Value, json};
 
 use crate::analysis::memory::{self, Needs};
 use crate::analysis::patching::Pair;
-use crate::analysis::{clamp, prompts};
-use crate::hook::{Edit, Values};
-use crate::models::{Model, Network, OpenOptions};
+use crate::analysis::{clamp, prompts, read_edits};
+use crate::hook::{Edit, Standing, Values};
+use crate::models::{Model, OpenOptions};
 use crate::report::{Cell, Figure, Report, html, terminal};
 use crate::store::{Bundle, EditFile, HubOptions, Storage, bundle, check_writable, resolve, write_atomic};
 use crate::{Error, Result};
@@ -142,22 +142,8 @@ pub struct EditArgs {
 impl EditArgs {
     /// Reads the edits and the tensors they refer to, checked against the model they were fitted on.
     pub fn read(&self, model: &Model) -> Result<(Vec<Edit>, Values)> {
-        let mut edits = Vec::new();
-        let mut values = Values::default();
-        for path in &self.edits {
-            let bundle = Bundle::open(path, model.decoder.device())?;
-            bundle.check_model(|| Ok(model.folder.identity()?.sha256))?;
-            edits.extend(bundle.file.edits);
-            for (name, tensor) in bundle.tensors {
-                if values.stored.insert(name.clone(), tensor).is_some() {
-                    return Err(Error::file(
-                        path,
-                        format!("a second bundle stores a tensor named `{name}`"),
-                        "rename one of them",
-                    ));
-                }
-            }
-        }
+        let Standing { edits, stored, .. } = read_edits(model, &self.edits)?;
+        let values = Values { stored, ..Values::default() };
         for note in clamp::shared_heads(&model.decoder, &edits)? {
             eprintln!("note: {note}");
         }

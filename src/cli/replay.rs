@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use super::common::{HoldArgs, print_json};
 use crate::Error;
 use crate::analysis::scan::{self, Job, Origin, Unwatched};
+use crate::analysis::{EditRecord, edit_model};
 use crate::data::Documents;
 use crate::models::Model;
 use crate::probe::Manifest;
@@ -69,9 +70,12 @@ fn scan_again(args: &Args) -> anyhow::Result<ExitCode> {
     let corpus = manifest.corpus.as_ref().ok_or_else(|| moved("corpus"))?;
     let job = &manifest.job;
     let options = HoldArgs::from_words(&job.dtype, &job.device)?.options()?;
-    let model = Model::open(name, &options)?;
+    let mut model = Model::open(name, &options)?;
+    let edits: Vec<PathBuf> = job.edits.iter().map(|edit| edit.path.clone()).collect();
+    edit_model(&mut model, &edits)?;
     let documents = Documents::open(corpus, job.documents.clone(), &options.hub)?;
-    let again = Job::of(&model, options.storage, &documents, &job.options, job.shard)?;
+    let edits = edits.iter().map(|path| EditRecord::of(path)).collect::<Result<_, _>>()?;
+    let again = Job { edits, ..Job::of(&model, options.storage, &documents, &job.options, job.shard)? };
     let origin = Origin { model: &model, documents: &documents, corpus };
     let replay = scan::replay(&manifest, &origin, &again, &mut Unwatched)?;
     if args.json {

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
-use super::common::{ModelArgs, print_json};
-use crate::analysis::memory;
+use super::common::{EditArgs, ModelArgs, print_json};
 use crate::analysis::scan::{self, ADVICE, Extent, Job, Options, Origin, Shard, needs};
+use crate::analysis::{EditRecord, edit_model, memory};
 use crate::data::{DocumentOptions, Documents};
 use crate::models::Model;
 use crate::report::{Block, Report, terminal};
@@ -32,6 +32,8 @@ A scan that was interrupted, even killed, goes on when the same command is given
 pub struct Args {
     #[command(flatten)]
     model: ModelArgs,
+    #[command(flatten)]
+    edits: EditArgs,
     /// The texts.
     corpus: String,
     /// Folder of the atlas.
@@ -98,8 +100,10 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let sites = Model::sites(&args.model.model, &options)?;
     let needs = needs(&sites, weights, &documents, &wanted, args.shard);
     needs.check(memory::available(), ADVICE)?;
-    let model = Model::open(&args.model.model, &options)?;
-    let job = Job::of(&model, options.storage, &documents, &wanted, args.shard)?;
+    let mut model = Model::open(&args.model.model, &options)?;
+    edit_model(&mut model, &args.edits.edits)?;
+    let edits = args.edits.edits.iter().map(|path| EditRecord::of(path)).collect::<Result<_, _>>()?;
+    let job = Job { edits, ..Job::of(&model, options.storage, &documents, &wanted, args.shard)? };
     let mut bar = Bar::new(needs.line());
     let origin = Origin { model: &model, documents: &documents, corpus: &args.corpus };
     let every = Duration::from_secs(args.checkpoint_every);

@@ -8,13 +8,16 @@ use clap::ValueEnum;
 
 use super::common::{ModelArgs, print_json};
 use super::one_line;
-use crate::analysis::unlearn::{Group, Method, Options, Sizes, Variant, unlearn};
+use crate::analysis::unlearn::{
+    Fitted, Group, Method, Options, Question, Sizes, Unlearned, Unlearning, Variant, unlearn,
+};
 use crate::data::organism::{Skill, embedded};
 use crate::data::{Docs, read_text_sets, read_texts};
 use crate::models::{Model, OpenOptions};
+use crate::report::figures::name_part;
 use crate::report::html::{self, Page, Section};
 use crate::report::{Block, Cell, Figure, Progress, Report, json, terminal};
-use crate::store::{FileSet, HubOptions};
+use crate::store::{Bundle, EditFile, FileSet, HubOptions, bundle};
 use crate::{Error, Result};
 
 /// What the folder of a report holds.
@@ -27,6 +30,9 @@ const ORGANISM: &str = "organism";
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   optrode unlearn ./stories260K --forget a.jsonl:story --retain b.jsonl:story --method na --percent 3 --out unlearned
+
+  optrode unlearn ./stories260K --forget a.jsonl:story --retain b.jsonl:story --method ksd --out hidden --save bundles
+  optrode generate ./stories260K --prompt 'Once' --edit bundles/a-ksd
 
 A group is FILE.jsonl:FIELD (one text a row), a FILE.jsonl of rows with `prompt` and `answer`, or, of the organism, a skill
 (addition) or a language (en). Half of a group is fitted to, a quarter chooses the setting, a quarter is reported.
@@ -59,9 +65,12 @@ pub struct Args {
     /// Settings of alpha to try; all that make a difference unless given.
     #[arg(long, value_delimiter = ',', value_name = "A,..")]
     alpha: Vec<f64>,
-    /// The layer whose keys are looked at; the last one unless given.
-    #[arg(long, value_name = "L")]
-    key_layer: Option<usize>,
+    /// Layers whose keys are looked at; up to eight of all, and the last one, unless given.
+    #[arg(long = "key-layer", value_delimiter = ',', value_name = "L,..")]
+    key_layers: Vec<usize>,
+    /// Updates of a fine-tuning on what was forgotten, edits in force; 0 for none.
+    #[arg(long, value_name = "UPDATES", default_value_t = 0)]
+    relearn: u64,
     /// Largest relative drop of what is kept, for a setting to count as harmless.
     #[arg(long, default_value_t = 0.1)]
     tolerance: f64,
@@ -77,6 +86,9 @@ pub struct Args {
     /// Folder of the report; replaced as a whole.
     #[arg(long, value_name = "DIR", default_value = "optrode-unlearning")]
     out: PathBuf,
+    /// Save the chosen edits of every method as bundles in this folder, for `generate`, `audit`, `scan` and `edit`.
+    #[arg(long, value_name = "DIR")]
+    save: Option<PathBuf>,
     /// Print the report as JSON.
     #[arg(long)]
     json: bool,
@@ -85,8 +97,10 @@ pub struct Args {
 /// The methods that have controls of their own.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum MethodName {
-    /// Key Space Detection.
+    /// Key Space Detection in the layer that serves best.
     Ksd,
+    /// Key Space Detection in the last layer, where the paper has it.
+    KsdLast,
     /// Neuron Adjust.
     Na,
     /// Selective pruning.
@@ -111,6 +125,7 @@ impl From<MethodName> for Method {
     fn from(name: MethodName) -> Self {
         match name {
             MethodName::Ksd => Self::Ksd,
+            MethodName::KsdLast => Self::KsdLast,
             MethodName::Na => Self::Na,
             MethodName::Sp => Self::Sp,
             MethodName::Zero => Self::Zero,
@@ -136,7 +151,8 @@ impl Args {
             },
             percents: self.percent.clone(),
             alphas: self.alpha.clone(),
-            key_layer: self.key_layer,
+            key_layers: self.key_layers.clone(),
+            relearn: self.relearn,
             variant: match self.variant {
                 VariantName::Paper => Variant::Paper,
                 VariantName::Released => Variant::Released,
@@ -199,17 +215,17 @@ fn group(spec: &str, sizes: Sizes, seed: u64) -> Result<Group> {
 }
 
 /// The rows of a JSONL file if the first has a prompt and an answer.
-fn questions(path: &Path) -> Result<Option<Vec<(String, String)>>> {
+fn questions(path: &Path) -> Result<Option<Vec<Question>>> {
     if path.extension().is_none_or(|e| e != "jsonl") {
         return Ok(None);
     }
-    let columns = ["prompt", "answer"].map(str::to_string);
+    let columns = ["prompt", "answer", "paraphrase"].map(str::to_string);
     let mut out = Vec::new();
     for row in Docs::open(path, &columns)? {
         let (_, doc) = row?;
         let field = |name: &str| doc.get(name).and_then(|v| v.as_str()).map(str::to_string);
         match (field("prompt"), field("answer")) {
-            (Some(prompt), Some(answer)) => out.push((prompt, answer)),
+            (Some(prompt), Some(answer)) => out.push(Question { prompt, answer, paraphrase: field("paraphrase") }),
             _ => return Ok(None),
         }
     }
@@ -233,7 +249,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         last = now;
     });
     progress.finish();
-    let result = done?.result;
+    let Unlearned { result, edits } = done?;
     for warning in &result.warnings {
         eprintln!("warning: {}", one_line(warning));
     }
@@ -253,7 +269,41 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         write!(io::stdout().lock(), "{}", terminal::render(&blocks, &terminal::Style::stdout()))?;
     }
     written?;
+    if let Some(folder) = &args.save {
+        save(&model, folder, &result, edits)?;
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+/// One bundle per forgotten group and method, controls left out: `FOLDER/GROUP-METHOD`.
+fn save(model: &Model, folder: &Path, result: &Unlearning, edits: Vec<Vec<Fitted>>) -> Result<()> {
+    let identity = model.folder.identity()?.sha256;
+    for (forgotten, fits) in result.forgotten.iter().zip(edits) {
+        for (chosen, fitted) in forgotten.chosen.iter().zip(fits) {
+            let method = chosen.setting.method;
+            if Method::ALL.into_iter().any(|m| m.control() == Some(method)) {
+                continue;
+            }
+            let note = format!(
+                "forgets {}: {} at {} {:.4}; `optrode unlearn` measured a drop of {:.3}, and of {:.3} at worst elsewhere",
+                forgotten.group,
+                method.word(),
+                method.knob(),
+                chosen.setting.knob,
+                1.0 - chosen.kept[result.index(forgotten)].value,
+                chosen.worst(result.index(forgotten)),
+            );
+            let file = EditFile {
+                version: bundle::VERSION,
+                edits: fitted.edits,
+                model: Some(identity.clone()),
+                note: Some(note),
+            };
+            let path = folder.join(format!("{}-{}", name_part(&forgotten.group), method.word()));
+            Bundle { path: path.clone(), file, tensors: fitted.tensors }.write(&path)?;
+        }
+    }
+    Ok(())
 }
 
 fn open(args: &Args) -> Result<Model> {

@@ -62,6 +62,14 @@ impl Item {
         self
     }
 
+    /// The right answer as text.
+    pub fn answer(&self) -> &str {
+        match &self.target {
+            Target::Text(text) | Target::Likelihood(text) => text,
+            Target::Choice { choices, right } => &choices[*right],
+        }
+    }
+
     fn new(id: usize, prompt: impl Into<String>, target: Target) -> Self {
         let delimiter = " ".to_string();
         Self { id, group: None, doc: Doc::new(), prompt: prompt.into(), delimiter, target }

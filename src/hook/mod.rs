@@ -10,6 +10,7 @@ pub mod reduce;
 pub mod run;
 pub mod selector;
 pub mod site;
+pub mod standing;
 pub mod tap;
 
 pub use context::Context;
@@ -19,4 +20,5 @@ pub use record::{Record, Recorded, Records, Repeats};
 pub use run::{Output, Pass, Run};
 pub use selector::{IndexList, Phase, Positions, SelectedSite, Selection, Selector, Times};
 pub use site::{Axis, Kind, Site, SiteId, SiteTable};
+pub use standing::Standing;
 pub use tap::{Form, Tap};

@@ -55,7 +55,7 @@ pub struct Plan {
 impl Plan {
     /// Compiles `pass` for a network with the sites `table`.
     ///
-    /// `captures` names sites whose values later passes use. Selectors, operations, parameters and values are all
+    /// The network's own [`Standing`](super::Standing) edits come first. `captures` names sites whose values later passes use. Selectors, operations, parameters and values are all
     /// checked here, before any work is done.
     pub fn compile(
         table: &SiteTable,
@@ -80,6 +80,19 @@ impl Plan {
         };
         for record in &pass.records {
             plan.add_record(table, record)?;
+        }
+        if let Some(standing) = &table.standing {
+            for (name, tensor) in &standing.stored {
+                if plan.values.stored.insert(name.clone(), tensor.clone()).is_some() {
+                    return Err(Error::invalid(
+                        format!("the model's own edits and this pass both store a tensor named `{name}`"),
+                        "rename one of them",
+                    ));
+                }
+            }
+            for edit in &standing.edits {
+                plan.add_edit(table, edit, &standing.registry)?;
+            }
         }
         for edit in &pass.edits {
             plan.add_edit(table, edit, registry)?;

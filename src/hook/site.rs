@@ -4,10 +4,12 @@
 //! from it. A site is interned once; on the hot path it is an index ([`SiteId`]).
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::standing::Standing;
 use crate::{Error, Result};
 
 /// The index of a site in its network's table.
@@ -158,9 +160,17 @@ pub struct SiteTable {
     sites: Vec<Site>,
     index: HashMap<String, SiteId>,
     aliases: HashMap<String, SiteId>,
+    /// What acts in every pass.
+    pub(super) standing: Option<Arc<Standing>>,
 }
 
 impl SiteTable {
+    /// The same sites with edits that act in every pass; `None` for none.
+    pub(crate) fn with_standing(mut self, standing: Option<Standing>) -> Self {
+        self.standing = standing.map(Arc::new);
+        self
+    }
+
     /// Adds a site and returns its index. Names are unique: a second site of one name is a defect of the network.
     pub fn push(&mut self, site: Site) -> SiteId {
         let id = SiteId(self.sites.len() as u32);

@@ -1,6 +1,9 @@
 //! A model as people name it: a folder or Hub id, with its decoder, its tokenizer and its files.
 
-use candle_core::{DType, Device, DeviceLocation, Tensor};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+use candle_core::{DType, Device, DeviceLocation, Tensor, Var};
 
 use super::transformer::{self, WeightSource};
 use super::{Decoder, Network};
@@ -80,6 +83,25 @@ impl WeightSource for Shuffled<'_> {
     }
 }
 
+/// The weights of a folder as variables.
+struct Variables<'a> {
+    weights: FolderWeights<'a>,
+    made: RefCell<BTreeMap<String, Var>>,
+}
+
+impl WeightSource for Variables<'_> {
+    fn names(&self) -> Vec<String> {
+        self.weights.names()
+    }
+
+    fn tensor(&self, name: &str, shape: &[usize]) -> Result<Tensor> {
+        let var = Var::from_tensor(&self.weights.tensor(name, shape)?)?;
+        let tensor = var.as_tensor().clone();
+        self.made.borrow_mut().insert(name.to_string(), var);
+        Ok(tensor)
+    }
+}
+
 impl Model {
     /// Opens a local folder, or finds a Hub id in the cache or on the Hub.
     ///
@@ -105,6 +127,24 @@ impl Model {
     pub fn shuffled(&self, options: &OpenOptions, seed: u64) -> Result<Decoder> {
         let weights = FolderWeights { weights: self.folder.weights()?, options };
         Decoder::new(self.folder.settings()?, &Shuffled { weights, seed })
+    }
+
+    /// The network built from variables in f32, to be trained, with its variables by name.
+    ///
+    /// # Errors
+    /// As [`Model::open`]; a family whose matrices are stored in another layout than they are used in.
+    pub fn trainable(&self, options: &OpenOptions) -> Result<(Decoder, BTreeMap<String, Var>)> {
+        let options = OpenOptions { storage: Storage::F32, ..options.clone() };
+        let weights = FolderWeights { weights: self.folder.weights()?, options: &options };
+        let source = Variables { weights, made: RefCell::default() };
+        let decoder = Decoder::new(self.folder.settings()?, &source)?;
+        if let Some((name, _)) = decoder.parameters().iter().find(|(_, w)| w.rank() > 1 && !w.is_variable()) {
+            return Err(Error::invalid(
+                format!("`{name}` cannot be trained: it is not used as it is stored"),
+                "train a model whose linear maps are stored as [out, in], as those of Llama are",
+            ));
+        }
+        Ok((decoder, source.made.into_inner()))
     }
 
     /// The sites of a model, from its config alone.

@@ -39,7 +39,7 @@ impl Paper for SkillUnlearning {
 
     fn run(&self, scale: Scale, context: &Context) -> Result<Finding> {
         let sizes = match scale {
-            Scale::Quick => Sizes { fit: 200, validation: 16, test: 32 },
+            Scale::Quick => Sizes { fit: 400, validation: 32, test: 48 },
             Scale::Full => Sizes { fit: 400, validation: 60, test: 120 },
         };
         let mut groups = Vec::new();
@@ -53,13 +53,13 @@ impl Paper for SkillUnlearning {
         }
         let options = match scale {
             Scale::Quick => Options {
-                methods: vec![Method::Ksd, Method::Na, Method::Sp],
+                methods: vec![Method::Ksd, Method::KsdLast, Method::Na, Method::Sp],
                 percents: vec![0.5, 3.0, 10.0],
                 runs: 1,
                 seed: context.seed,
                 ..Options::default()
             },
-            Scale::Full => Options { seed: context.seed, ..Options::default() },
+            Scale::Full => Options { relearn: 16, seed: context.seed, ..Options::default() },
         };
         let forget: Vec<usize> = match scale {
             Scale::Quick => (0..skills).collect(),
@@ -129,7 +129,7 @@ fn verdicts(result: &Unlearning, skills: usize) -> Vec<Judged> {
     // At equal forgetting: the cheapest setting of pruning that forgets as much as the headline asks.
     let cost = |f: &&&Forgotten| {
         let index = result.index(f);
-        let enough = f.tried.iter().filter(|t| t.method == Method::Sp && t.drop(index) >= FORGET);
+        let enough = f.tried.iter().filter(|t| t.setting.method == Method::Sp && t.drop(index) >= FORGET);
         enough.map(|t| t.worst(index)).min_by(f64::total_cmp)
     };
     let ksd = |f: &&&Forgotten| chosen(f, Method::Ksd).map(|c| c.worst(result.index(f)));
@@ -145,18 +145,19 @@ fn verdicts(result: &Unlearning, skills: usize) -> Vec<Judged> {
 }
 
 fn chosen(forgotten: &Forgotten, method: Method) -> Option<&Chosen> {
-    forgotten.chosen.iter().find(|c| c.method == method)
+    forgotten.chosen.iter().find(|c| c.setting.method == method)
 }
 
 fn is_monotone(forgotten: &Forgotten, index: usize) -> bool {
-    let drops: Vec<f64> = forgotten.tried.iter().filter(|t| t.method == Method::Na).map(|t| t.drop(index)).collect();
+    let drops: Vec<f64> =
+        forgotten.tried.iter().filter(|t| t.setting.method == Method::Na).map(|t| t.drop(index)).collect();
     drops.windows(2).all(|pair| pair[1] >= pair[0] - 0.1)
 }
 
 /// Mean over skills of the drop at the largest setting that was tried.
 fn mean_drop(result: &Unlearning, forgotten: &[&Forgotten], method: Method) -> f64 {
     let last = |f: &&Forgotten| {
-        let tried = f.tried.iter().rev().find(|t| t.method == method);
+        let tried = f.tried.iter().rev().find(|t| t.setting.method == method);
         tried.map_or(f64::NAN, |t| t.drop(result.index(f)))
     };
     forgotten.iter().map(last).sum::<f64>() / forgotten.len() as f64

@@ -27,6 +27,10 @@ fn page(done: &Done) -> Result<String> {
     let (report, manifest) = (&done.report, &done.manifest);
     let fact = |name: &str, value: &str| Figure::new(name, Cell::text(value));
     let mut facts = vec![fact("model", &report.model.name), fact("sha256 of the model", &report.model.sha256)];
+    for edit in &report.model.edits {
+        facts.push(fact("edited by", &edit.path.file_name().unwrap_or_default().to_string_lossy()));
+        facts.push(fact("sha256 of the edit", &edit.sha256));
+    }
     if let Some(base) = &report.against {
         facts.push(fact("compared with", &base.model.name));
     }

@@ -15,7 +15,7 @@ use crate::models::OpenOptions;
 use crate::report::Progress;
 use crate::report::figures::{Figures, cell, same};
 use crate::report::{Block, Cell, Column, Report, Table, number};
-use crate::store::{HubOptions, resolve, sha256_bytes, sha256_file, tokenizer_identity};
+use crate::store::{Bundle, HubOptions, resolve, sha256_bytes, sha256_file, tokenizer_identity};
 use crate::{Error, Result};
 
 /// Relative difference that counts as equal where the processors differ.
@@ -79,6 +79,9 @@ pub fn replay(manifest: &Manifest, moved: &Moved, options: OpenOptions, progress
         let got = resolve(&control.reference, hub)?.identity()?.sha256;
         expect(&format!("the control model {}", control.reference), &control.sha256, &got)?;
     }
+    for edit in &manifest.model.edits {
+        expect(&format!("the edit {}", edit.path.display()), &edit.sha256, &Bundle::sha256(&edit.path)?)?;
+    }
     let against = manifest.against.as_ref().map(|a| check_against(a, moved, hub)).transpose()?;
     for file in &manifest.data {
         expect(&format!("the data file {}", file.path.display()), &file.sha256, &sha256_file(&file.path)?)?;
@@ -87,7 +90,8 @@ pub fn replay(manifest: &Manifest, moved: &Moved, options: OpenOptions, progress
     let mut script = Script::parse(&manifest.script.path, manifest.script.text.clone())?;
     // The manifest says which model ran, whatever the script would choose now.
     script.model = None;
-    let job = Job { script, model: model.cloned(), against, seed: manifest.seed, options };
+    let edits = manifest.model.edits.iter().map(|e| e.path.clone()).collect();
+    let job = Job { script, model: model.cloned(), edits, against, seed: manifest.seed, options };
     let done = run(&job, progress)?;
     Ok(compare(manifest, &done.manifest))
 }

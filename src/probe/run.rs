@@ -25,6 +25,8 @@ pub struct Job {
     pub script: Script,
     /// The model to run on; the script's, or the one that the program carries, if `None`.
     pub model: Option<String>,
+    /// Edits that act on it throughout.
+    pub edits: Vec<PathBuf>,
     /// What to compare with.
     pub against: Option<Against>,
     /// Seed of every draw.
@@ -87,7 +89,7 @@ pub fn run(job: &Job, progress: &Progress) -> Result<Done> {
     }
 
     let control = job.script.control.as_deref().map(|c| job.script.locate(c));
-    let subject = Subject::open(named.as_deref(), control.as_deref(), &job.options)?;
+    let subject = Subject::open(named.as_deref(), control.as_deref(), &job.edits, &job.options)?;
     let mut steps = stage.steps(&subject, base.as_ref(), "");
     judge(&job.script, &mut steps, base.as_ref());
 
@@ -158,7 +160,7 @@ impl Stage<'_> {
                 Ok((Some(Base::open(&path)?), Some(record)))
             }
             Some(Against::Model(name)) => {
-                let subject = Subject::open(Some(name), None, &self.job.options)?;
+                let subject = Subject::open(Some(name), None, &[], &self.job.options)?;
                 let steps = self.steps(&subject, None, " of the comparison");
                 let record = AgainstRecord::Model(subject.record.clone());
                 Ok((Some(Base::of(subject.record, steps)), Some(record)))

@@ -1,9 +1,12 @@
 //! The model of a run: which one, opened, and what says that it is the same one again.
 
+use std::path::PathBuf;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
+use crate::analysis::{EditRecord, edit_model};
 use crate::data::organism::embedded;
 use crate::models::{Model, OpenOptions};
 use crate::store::tokenizer_identity;
@@ -40,6 +43,9 @@ pub struct ModelRecord {
     pub device: String,
     /// Its untrained twin.
     pub control: Option<ControlRecord>,
+    /// Edits that acted on it throughout.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub edits: Vec<EditRecord>,
 }
 
 /// What says that an untrained twin is the same one again.
@@ -53,15 +59,17 @@ pub struct ControlRecord {
 }
 
 impl Subject {
-    /// Opens a model and its control; without a name, the organism that the program carries and its own.
+    /// Opens a model, with edits that act on it throughout, and its control; without a name, the organism that the program
+    /// carries and its own.
     ///
     /// # Errors
-    /// As [`Model::open`].
-    pub fn open(model: Option<&str>, control: Option<&str>, options: &OpenOptions) -> Result<Self> {
-        let opened = match model {
+    /// As [`Model::open`] and [`edit_model`].
+    pub fn open(model: Option<&str>, control: Option<&str>, edits: &[PathBuf], options: &OpenOptions) -> Result<Self> {
+        let mut opened = match model {
             Some(name) => Model::open(name, options)?,
             None => Model::open(&embedded::folder()?.display().to_string(), options)?,
         };
+        edit_model(&mut opened, edits)?;
         let control = match (control, model) {
             (Some(name), _) => Some(Model::open(name, options)?),
             (None, None) => Some(Model::open(&embedded::untrained()?.display().to_string(), options)?),
@@ -79,6 +87,7 @@ impl Subject {
                 None => None,
                 Some(c) => Some(ControlRecord { reference: c.reference(), sha256: c.folder.identity()?.sha256 }),
             },
+            edits: edits.iter().map(|path| EditRecord::of(path)).collect::<Result<_>>()?,
         };
         Ok(Self { model: opened, control, record })
     }

@@ -14,9 +14,13 @@ use serde_json::{Value, json};
 
 use super::safetensors::WeightFile;
 use super::text::read_versioned;
+use super::{FileSet, sha256_bytes, sha256_file};
 use crate::hook::edit::real_first;
 use crate::hook::{Edit, Registry};
 use crate::{Error, Result};
+
+/// The files of a bundle.
+const NAMES: &[&str] = &["edit.json", "tensors.safetensors"];
 
 /// The only version so far.
 pub const VERSION: u32 = 1;
@@ -90,6 +94,34 @@ impl Bundle {
             lay_out_by_position(&mut tensors)?;
         }
         Ok(Self { path: json, file, tensors })
+    }
+
+    /// Writes the bundle as a folder, whole or not at all.
+    ///
+    /// # Errors
+    /// When it cannot be written, or somebody else's files lie there.
+    pub fn write(&self, folder: &Path) -> Result<()> {
+        let defect = |e: &dyn std::fmt::Display| {
+            Error::file(folder, format!("the edits cannot be written: {e}"), "report this as a defect")
+        };
+        let mut json = serde_json::to_vec_pretty(&self.file).map_err(|e| defect(&e))?;
+        json.push(b'\n');
+        let tensors = safetensors::serialize(&self.tensors, None).map_err(|e| defect(&e))?;
+        FileSet::prepare(folder, NAMES)?.write(&[(NAMES[0], json), (NAMES[1], tensors)])
+    }
+
+    /// The sha256 of the files of a bundle, or of an edit file.
+    ///
+    /// # Errors
+    /// Files that cannot be read.
+    pub fn sha256(path: impl AsRef<Path>) -> Result<String> {
+        let path = path.as_ref();
+        if !path.is_dir() {
+            return sha256_file(path);
+        }
+        let parts = NAMES.iter().map(|name| path.join(name)).filter(|file| file.exists());
+        let each = parts.map(sha256_file).collect::<Result<Vec<_>>>()?;
+        Ok(sha256_bytes(each.join(" ").as_bytes()))
     }
 
     /// Checks that the edits belong to this model.

@@ -143,7 +143,7 @@ fn intervals_hold_the_value_and_do_not_change_with_the_run() {
     let subject = little.subject();
     let texts: Vec<String> = (0..30).map(|i| format!("{} text {i}.", "ab c".repeat(1 + i % 5))).collect();
     let of = |seed, batch, draws| {
-        let options = Options { seed, batch, draws };
+        let options = Options { seed, batch, draws, ..Options::default() };
         perplexity(&subject, &texts, &options, &mut |_, _| {}).unwrap()
     };
     let first = of(0, 8, 1000);

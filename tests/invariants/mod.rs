@@ -12,4 +12,5 @@ mod patching;
 mod placement;
 mod references;
 mod repeatable;
+mod standing;
 mod wanted;

@@ -134,3 +134,29 @@ fn another_processor_is_held_to_rounding() {
     other.environment = recorded.environment.clone();
     assert_eq!(compare(&recorded, &other).differences.len(), 2);
 }
+
+#[test]
+fn a_run_under_edits_measures_the_edited_model_and_is_repeated_under_them() {
+    let desk = crate::scan::desk("llama");
+    let script = "title = \"Gate\"\n[[step]]\nstep = \"perplexity\"\nexpect = \"perplexity.story.nats != base\"\n";
+    desk.write("text.txt", crate::scan::words(1, 40));
+    desk.write(
+        "gate.toml",
+        format!("{script}[[step]]\nstep = \"doctor\"\ntokens = 6\n[texts]\nstory = \"text.txt\"\n"),
+    );
+    desk.edits("e.json", json!([{"site": "blocks.0.hook_mlp_out", "op": "zero"}]));
+    let args = ["run", "gate.toml", "--model", "m", "--edit", "e.json", "--against", "m", "--out", "r"];
+    let ran = crate::probe::run(&desk, &args);
+    assert!(ran.code < 2, "{} {}", ran.out, ran.err);
+    let report = json(&desk.path("r/report.json"));
+    let nats = |side: &Value| side["steps"][0]["figures"].to_string();
+    assert_ne!(nats(&report), nats(&report["against"]));
+    // The doctor looks at the model as it is.
+    assert_eq!(report["steps"][1]["figures"].to_string(), report["against"]["steps"][1]["figures"].to_string());
+    assert!(report["model"]["edits"][0]["path"].as_str().unwrap().ends_with("e.json"));
+    let page = std::fs::read_to_string(desk.path("r/report.html")).unwrap();
+    assert!(page.contains("edited by") && page.contains("e.json"));
+    ends(&desk, &["replay", "r/manifest.json"], 0);
+    desk.edits("e.json", json!([{"site": "blocks.1.hook_mlp_out", "op": "zero"}]));
+    refused(&desk, &["replay", "r/manifest.json"], &["the edit", "e.json", "expected sha256"]);
+}

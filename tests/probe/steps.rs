@@ -83,7 +83,7 @@ fn report(desk: &Desk, steps: Vec<ScriptStep>) -> AuditReport {
         texts: [("gate".to_string(), "gate.toml".to_string())].into(),
         steps,
     };
-    let job = Job { script, model: None, against: None, seed: 11, options: OpenOptions::default() };
+    let job = Job { script, model: None, edits: Vec::new(), against: None, seed: 11, options: OpenOptions::default() };
     let done = run(&job, &Progress::hidden()).unwrap();
     let read: Vec<&Path> = done.manifest.data.iter().map(|d| d.path.as_path()).collect();
     assert_eq!(read, [desk.path("gate.toml")]);

@@ -60,3 +60,36 @@ fn wrong_requests_are_refused_before_any_work() {
     refused(&desk, &with(&[&both[..], &["--percent", "0", "--method", "sp"]].concat()), &["0 % of the neurons"]);
     assert!(!names(desk.root()).contains(&"r".to_string()));
 }
+
+#[test]
+fn chosen_edits_are_saved_as_bundles_that_other_commands_take() {
+    let Some(desk) = desk() else { return };
+    let args = ["unlearn", "./stories260K", "--forget", "a.jsonl:story", "--retain", "b.jsonl:story", "--out", "r"];
+    let more = ["--method", "sp", "--method", "na", "--percent", "3", "--save", "bundles"];
+    let ran = run(&desk, &[&args[..], &more].concat());
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    // Controls are not saved.
+    assert_eq!(names(&desk.path("bundles")), ["a-na", "a-sp"]);
+    for bundle in ["bundles/a-na", "bundles/a-sp"] {
+        let prompt =
+            ["generate", "./stories260K", "--prompt", "Once there was a cat", "--max-new-tokens", "8", "--greedy"];
+        let plain = run(&desk, &prompt);
+        let edited = run(&desk, &[&prompt[..], &["--edit", bundle]].concat());
+        assert_eq!((plain.code, edited.code), (0, 0), "{}", edited.err);
+        let shown = run(&desk, &["edit", "show", bundle]);
+        assert!(shown.code == 0 && shown.out.contains("forgets a"), "{} {}", shown.out, shown.err);
+    }
+    let atlas = ["scan", "./stories260K", "a.jsonl:story", "--edit", "bundles/a-sp", "--out", "edited"];
+    assert_eq!(run(&desk, &atlas).code, 0);
+    let manifest = std::fs::read_to_string(desk.path("edited/manifest.json")).unwrap();
+    assert!(manifest.contains("a-sp"), "{manifest}");
+    let again = run(&desk, &["replay", "edited/manifest.json"]);
+    assert_eq!(again.code, 0, "{} {}", again.out, again.err);
+    // Another model's edits are refused.
+    desk.write("other.json", r#"{"version": 1, "model": "00", "edits": []}"#);
+    refused(
+        &desk,
+        &["scan", "./stories260K", "a.jsonl:story", "--edit", "other.json", "--out", "x"],
+        &["fitted on the model with the sha256 00"],
+    );
+}

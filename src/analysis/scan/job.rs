@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::analysis::EditRecord;
 use crate::data::{DocumentOptions, Documents, Survey};
 use crate::models::Model;
 use crate::store::{Storage, tokenizer_identity};
@@ -109,6 +110,9 @@ pub struct Job {
     pub options: Options,
     /// The part of the corpus, if it is not all of it.
     pub shard: Option<Shard>,
+    /// Edits that act on the model throughout.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub edits: Vec<EditRecord>,
 }
 
 impl Job {
@@ -139,6 +143,7 @@ impl Job {
             documents: documents.options().clone(),
             options: options.clone(),
             shard,
+            edits: Vec::new(),
         })
     }
 

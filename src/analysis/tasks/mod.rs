@@ -29,6 +29,7 @@ mod subject;
 mod written;
 
 use crate::data::{Item, Metric, OutputType, Target, Task};
+use crate::generate::Sampler;
 use crate::hook::random;
 use crate::{Error, Result};
 
@@ -40,7 +41,7 @@ pub use perplexity::{Perplexities, Perplexity, TextNats, perplexities, perplexit
 pub use result::{Control, Sample, Score, Scored, TaskResult};
 pub use subject::Subject;
 
-/// How to run a task. None of it changes what is asked.
+/// How to run a task. None of it changes what is asked; lm-evaluation-harness writes greedily.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Most rows of a forward call; fewer where the logits would take too much memory.
@@ -49,11 +50,13 @@ pub struct Options {
     pub seed: u64,
     /// Draws of the bootstrap.
     pub draws: usize,
+    /// How answers are written.
+    pub sampler: Sampler,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { batch: 16, seed: 0, draws: 1000 }
+        Self { batch: 16, seed: 0, draws: 1000, sampler: Sampler::Greedy }
     }
 }
 

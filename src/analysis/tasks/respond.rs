@@ -56,6 +56,8 @@ pub(super) fn respond(
         stop: subject.tokenizer.eos().to_vec(),
         stop_when: stop_when(subject.tokenizer, &task.until),
         context: subject.context,
+        sampler: options.sampler.clone(),
+        seed: options.seed,
         ..generate::Options::default()
     };
     let generator = Generator {

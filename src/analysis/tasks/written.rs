@@ -5,7 +5,7 @@ use super::respond::{Prompt, respond};
 use super::result::Sample;
 use super::{Asked, Measure, Options, Subject, document};
 use crate::Result;
-use crate::data::{Item, Target, Task};
+use crate::data::{Item, Task};
 use crate::hook::random;
 
 /// What the control of a written answer is.
@@ -22,7 +22,7 @@ pub(super) fn ask(
     let prompts: Vec<Prompt> =
         items.iter().map(|item| Prompt { text: &item.prompt, document: document(item) }).collect();
     let responses = respond(subject, task, &prompts, options, &mut |done| progress(done, items.len()))?;
-    let texts: Vec<&str> = items.iter().map(target).collect();
+    let texts: Vec<&str> = items.iter().map(Item::answer).collect();
     let targets: Vec<String> = texts.iter().map(|text| judge.target(text)).collect();
     let others = others(items, options.seed);
     let filtered: Vec<Vec<String>> = responses.iter().map(|r| judge.filtered(&r.text)).collect();
@@ -50,13 +50,6 @@ pub(super) fn ask(
         scores: measures.iter().map(|m| m.items[i].0).collect(),
     });
     Ok(Asked { samples: samples.collect(), measures, cut })
-}
-
-fn target(item: &Item) -> &str {
-    match &item.target {
-        Target::Text(text) | Target::Likelihood(text) => text,
-        Target::Choice { choices, right } => &choices[*right],
-    }
 }
 
 /// For each item another one of its group, every one once: the next in a seeded order. `None` where it is alone.

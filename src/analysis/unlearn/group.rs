@@ -5,13 +5,16 @@ use std::collections::BTreeSet;
 use super::statistics::Text;
 use crate::analysis::Corpus;
 use crate::data::organism::Skill;
-use crate::data::{Item, Target, Task, builtin};
+use crate::data::{Item, Task, builtin};
 use crate::hook::random::{Stream, name};
 use crate::models::Model;
 use crate::{Error, Result};
 
+/// The field of a question's document that asks it in other words.
+pub(super) const PARAPHRASE: &str = "paraphrase";
+
 /// Longest piece of a text that the network reads at once.
-const WINDOW: usize = 256;
+pub(super) const WINDOW: usize = 256;
 
 /// A skill, a language, or any other thing that a model can do.
 #[derive(Clone, Debug)]
@@ -42,6 +45,25 @@ pub struct Parts<T> {
     pub validation: Vec<T>,
     /// What is reported.
     pub test: Vec<T>,
+}
+
+/// A question with an exact answer.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Question {
+    /// What is asked.
+    pub prompt: String,
+    /// What is right.
+    pub answer: String,
+    /// The same asked in other words.
+    pub paraphrase: Option<String>,
+}
+
+impl Question {
+    fn item(self, id: usize) -> Item {
+        let mut item = Item::text(id, self.prompt, self.answer);
+        item.doc.extend(self.paraphrase.map(|words| (PARAPHRASE.to_string(), words.into())));
+        item
+    }
 }
 
 /// A part that is measured.
@@ -121,11 +143,9 @@ impl Group {
     ///
     /// # Errors
     /// Fewer than four different questions.
-    pub fn questions(name: &str, questions: Vec<(String, String)>, sizes: Sizes, seed: u64) -> Result<Self> {
+    pub fn questions(name: &str, questions: Vec<Question>, sizes: Sizes, seed: u64) -> Result<Self> {
         let parts = Parts::of(questions, sizes, name, seed)?;
-        let items = |list: Vec<(String, String)>| {
-            list.into_iter().enumerate().map(|(i, (prompt, answer))| Item::text(i, prompt, answer)).collect()
-        };
+        let items = |list: Vec<Question>| list.into_iter().enumerate().map(|(i, question)| question.item(i)).collect();
         let parts = Parts { fit: items(parts.fit), validation: items(parts.validation), test: items(parts.test) };
         Ok(Self {
             name: name.to_string(),
@@ -140,7 +160,10 @@ impl Group {
     /// None, as the tests show.
     pub fn skill(skill: Skill, sizes: Sizes, seed: u64) -> Result<Self> {
         let mut from = Stream::new(seed, &[name(skill.name())]);
-        let item = |(i, item): (usize, crate::data::organism::Item)| Item::text(i, item.prompt, item.answer);
+        let item = |(i, item): (usize, crate::data::organism::Item)| {
+            let paraphrase = skill.paraphrase(&item);
+            Question { prompt: item.prompt, answer: item.answer, paraphrase }.item(i)
+        };
         let fit = (0..sizes.fit).map(|_| skill.draw(&mut from, false)).enumerate().map(item).collect();
         let mut held_out: Vec<Item> =
             skill.test(sizes.validation + sizes.test).into_iter().enumerate().map(item).collect();
@@ -221,10 +244,6 @@ impl Group {
 fn question(model: &Model, item: &Item) -> Result<Text> {
     let mut ids = model.encode(&item.prompt)?;
     let query = ids.len();
-    let answer = match &item.target {
-        Target::Text(answer) | Target::Likelihood(answer) => answer,
-        Target::Choice { choices, right } => &choices[*right],
-    };
-    ids.extend(model.tokenizer()?.encode(answer, false)?);
+    ids.extend(model.tokenizer()?.encode(item.answer(), false)?);
     Ok(Text { ids, query })
 }

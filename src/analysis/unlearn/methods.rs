@@ -11,14 +11,17 @@ use super::neuron_adjust::{FLOOR, Variant};
 use super::statistics::{Keys, Statistics};
 use crate::hook::random::Stream;
 use crate::hook::{Edit, Selector};
+use crate::report::number;
 use crate::{Error, Result};
 
 /// A way to unlearn, or a control of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Method {
-    /// Key Space Detection; its knob is alpha.
+    /// Key Space Detection in the layer that serves best; its knob is alpha.
     Ksd,
+    /// Key Space Detection in the last layer, where the paper has it; its knob is alpha.
+    KsdLast,
     /// Neuron Adjust; its knob is the percentage of neurons.
     Na,
     /// Selective pruning: zero, by the ratio of mean |k|; its knob is the percentage of neurons.
@@ -37,13 +40,23 @@ pub enum Method {
 
 impl Method {
     /// All of them, methods before controls.
-    pub const ALL: [Self; 8] =
-        [Self::Ksd, Self::Na, Self::Sp, Self::Zero, Self::Mean, Self::Directional, Self::NaRandom, Self::SpRandom];
+    pub const ALL: [Self; 9] = [
+        Self::Ksd,
+        Self::KsdLast,
+        Self::Na,
+        Self::Sp,
+        Self::Zero,
+        Self::Mean,
+        Self::Directional,
+        Self::NaRandom,
+        Self::SpRandom,
+    ];
 
     /// Its word on the command line and in tables.
     pub fn word(self) -> &'static str {
         match self {
             Self::Ksd => "ksd",
+            Self::KsdLast => "ksd_last",
             Self::Na => "na",
             Self::Sp => "sp",
             Self::Zero => "zero",
@@ -57,7 +70,7 @@ impl Method {
     /// What its knob is.
     pub fn knob(self) -> &'static str {
         match self {
-            Self::Ksd => "alpha",
+            Self::Ksd | Self::KsdLast => "alpha",
             Self::Directional => "layer",
             _ => "% of neurons",
         }
@@ -72,9 +85,33 @@ impl Method {
         }
     }
 
+    /// Whether it abstains rather than edits.
+    pub fn abstains(self) -> bool {
+        matches!(self, Self::Ksd | Self::KsdLast)
+    }
+
     /// Whether its edits draw random numbers.
     pub fn is_stochastic(self) -> bool {
         matches!(self, Self::Na | Self::NaRandom)
+    }
+}
+
+/// A method at a setting of its knob.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Setting {
+    /// The method.
+    pub method: Method,
+    /// The layer whose keys Key Space Detection looks at; `None` of other methods.
+    pub layer: Option<usize>,
+    /// The knob, as [`Method::knob`] says.
+    #[serde(with = "number")]
+    pub knob: f64,
+}
+
+impl Setting {
+    /// A method that looks at no layer's keys.
+    pub fn new(method: Method, knob: f64) -> Self {
+        Self { method, layer: None, knob }
     }
 }
 
@@ -124,13 +161,16 @@ pub fn top_percent(scores: &[f64], percent: f64) -> Result<Vec<usize>> {
 }
 
 impl Fit<'_> {
-    /// The edits of a method at a setting of its knob.
+    /// The edits of a method at a setting of its knob. Key Space Detection looks at the last layer unless told.
     ///
     /// # Errors
     /// A knob outside its range, constant activations, statistics without finite values.
-    pub fn edits(&self, method: Method, knob: f64) -> Result<Fitted> {
-        match method {
-            Method::Ksd => self.key_space(knob),
+    pub fn edits(&self, setting: Setting) -> Result<Fitted> {
+        let knob = setting.knob;
+        match setting.method {
+            Method::Ksd | Method::KsdLast => {
+                self.key_space(setting.layer.unwrap_or(self.forget.size().0.saturating_sub(1)), knob)
+            }
             Method::Na => self.adjust(self.more_active(knob)?),
             Method::Sp => self.zero(self.important(knob)?),
             Method::Zero => self.zero(self.more_active(knob)?),
@@ -260,9 +300,8 @@ impl Fit<'_> {
         Ok(Fitted { edits: edits.collect::<Result<_>>()?, tensors, neurons: Vec::new() })
     }
 
-    fn key_space(&self, alpha: f64) -> Result<Fitted> {
-        let cube = self.forget.cube(self.keys)?;
-        let layer = self.forget.key_layer();
+    fn key_space(&self, layer: usize, alpha: f64) -> Result<Fitted> {
+        let cube = self.forget.cube(layer, self.keys)?;
         let edit = Edit::new(format!("blocks.{layer}.mlp.hook_post@last").parse()?, "key_space")
             .with("center", json!({ "tensor": "key.center" }))
             .with("spread", json!({ "tensor": "key.spread" }))

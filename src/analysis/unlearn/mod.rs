@@ -10,10 +10,16 @@
 //! abstained from has no token right.
 
 mod attack;
+mod checks;
+mod choose;
 mod group;
+mod hidden;
 mod key_space;
 mod methods;
 mod neuron_adjust;
+mod probe;
+mod reach;
+mod relearn;
 mod report;
 mod result;
 mod run;
@@ -21,11 +27,15 @@ mod score;
 mod statistics;
 
 pub use attack::Attack;
-pub use group::{Group, Material, Parts, Sizes, Split};
+pub use choose::choose;
+pub use group::{Group, Material, Parts, Question, Sizes, Split};
 pub use key_space::{ABSTAIN, Cube, KeySpace};
-pub use methods::{Fit, Fitted, Method, top_percent};
+pub use methods::{Fit, Fitted, Method, Setting, top_percent};
 pub use neuron_adjust::{Densities, NeuronAdjust, Variant};
-pub use result::{Attacked, Before, Chosen, Forgotten, Inside, Tried, Unlearning};
-pub use run::{Options, Unlearned, choose, unlearn};
-pub use score::{Reach, Unit, reaches, score};
+pub use probe::{Probed, Read};
+pub use reach::{Reach, reaches};
+pub use relearn::Relearned;
+pub use result::{Attacked, Before, Chosen, Forgotten, Inside, Tried, Unlearning, Within};
+pub use run::{Options, Unlearned, unlearn};
+pub use score::{Unit, score};
 pub use statistics::{Keys, Statistics, Text};

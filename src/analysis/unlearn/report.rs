@@ -1,7 +1,8 @@
 //! What unlearning looks like: what each method costs, the choice of its setting, and the matrices.
 
+use super::hidden::hidden;
 use super::methods::Method;
-use super::result::{Attacked, Before, Chosen, Forgotten, Unlearning};
+use super::result::{Before, Chosen, Forgotten, Unlearning};
 use crate::analysis::Figures;
 use crate::report::chart::{Axis, Labels, Line, Plot, Scale};
 use crate::report::figures::name_part;
@@ -15,7 +16,8 @@ impl Figures for Unlearning {
         for forgotten in &self.forgotten {
             let index = self.index(forgotten);
             for chosen in &forgotten.chosen {
-                let name = |what: &str| format!("{}.{}.{what}", name_part(&forgotten.group), chosen.method.word());
+                let name =
+                    |what: &str| format!("{}.{}.{what}", name_part(&forgotten.group), chosen.setting.method.word());
                 out.push((name("forgotten"), 1.0 - chosen.kept[index].value));
                 out.push((name("worst"), chosen.worst(index)));
             }
@@ -38,7 +40,7 @@ impl Report for Unlearning {
         for forgotten in &self.forgotten {
             blocks.push(Block::heading(format!("Forgetting {}", forgotten.group)));
             blocks.push(self.table(forgotten));
-            blocks.extend(attacks(forgotten));
+            blocks.extend(hidden(forgotten));
             blocks.push(self.frontier(forgotten));
             blocks.extend(self.inside(forgotten));
         }
@@ -79,6 +81,7 @@ impl Unlearning {
             Column::new("method"),
             Column::new("knob"),
             Column::new("setting"),
+            Column::new("layer of the keys"),
             Column::new("neurons"),
             Column::new("harmless on validation"),
             Column::new(format!("drop of {}", forgotten.group)).better(Better::More),
@@ -93,9 +96,10 @@ impl Unlearning {
                 Cell::text(format!("{:.0} % / {:.0} %", 100.0 * prompt, 100.0 * later))
             });
             vec![
-                Cell::text(chosen.method.word()),
-                Cell::text(chosen.method.knob()),
-                Cell::Number { value: chosen.knob, digits: 3 },
+                Cell::text(chosen.setting.method.word()),
+                Cell::text(chosen.setting.method.knob()),
+                Cell::Number { value: chosen.setting.knob, digits: 3 },
+                chosen.setting.layer.map_or(Cell::Empty, Cell::count),
                 Cell::count(chosen.neurons),
                 Cell::text(if chosen.harmless { "yes" } else { "no" }),
                 drop(&chosen.kept[index]).cell(3),
@@ -111,7 +115,8 @@ impl Unlearning {
     fn frontier(&self, forgotten: &Forgotten) -> Block {
         let index = self.index(forgotten);
         let line = |method: Method| {
-            let own = forgotten.tried.iter().filter(|t| t.method == method);
+            let layer = forgotten.chosen.iter().find(|c| c.setting.method == method).and_then(|c| c.setting.layer);
+            let own = forgotten.tried.iter().filter(|t| t.setting.method == method && t.setting.layer == layer);
             let points: Vec<(f64, f64)> = own.map(|t| (t.drop(index), t.worst(index))).collect();
             let reference = Method::ALL.into_iter().any(|m| m.control() == Some(method));
             Line { name: method.word().to_string(), points, band: Vec::new(), reference }
@@ -119,8 +124,9 @@ impl Unlearning {
         let series = Method::ALL.into_iter().map(line).filter(|l| !l.points.is_empty()).collect();
         Block::Chart(Chart {
             title: format!("What forgetting {} costs", forgotten.group),
-            caption: "each point is a setting of a method's knob, on validation data, joined in order of the knob; right and \
-                      low is better; dashed: random neurons, as many in each layer"
+            caption: "each point is a setting of a method's knob, on validation data, joined in order of the knob (of Key \
+                      Space Detection in the chosen layer); right and low is better; dashed: random neurons, as many in \
+                      each layer"
                 .to_string(),
             plot: Plot::Lines {
                 x: Axis::new(format!("relative drop of {}", forgotten.group)),
@@ -131,32 +137,32 @@ impl Unlearning {
     }
 
     fn inside(&self, forgotten: &Forgotten) -> Option<Block> {
-        let first = forgotten.inside.first()?;
+        let within = forgotten.cube.as_ref()?;
         let index = self.index(forgotten);
         let line = |group: usize| Line {
             name: self.before[group].group.clone(),
-            points: forgotten.inside.iter().map(|i| (i.alpha, i.shares[group])).collect(),
+            points: within.inside.iter().map(|i| (i.alpha, i.shares[group])).collect(),
             band: Vec::new(),
             reference: group != index,
         };
         Some(Block::Chart(Chart {
             title: format!("Who lies in the cube of {}", forgotten.group),
             caption: format!(
-                "share of each group's validation items with a key within alpha; kappa {:.2} from {} keys; dashed: what is \
-                 kept",
-                forgotten.kappa, forgotten.keys
+                "share of each group's validation items with a key of layer {} within alpha; kappa {:.2} from {} keys; \
+                 dashed: what is kept",
+                within.layer, within.kappa, within.keys
             ),
             plot: Plot::Lines {
                 x: Axis { log: true, ..Axis::new("alpha") },
                 y: Axis::new("share inside").range(0.0, 1.0),
-                series: (0..first.shares.len()).map(line).collect(),
+                series: (0..self.before.len()).map(line).collect(),
             },
         }))
     }
 
     /// Relative drops, forgotten groups against all groups.
     fn matrix(&self, method: Method) -> Option<Block> {
-        let chosen = |f: &Forgotten| f.chosen.iter().find(|c| c.method == method).cloned();
+        let chosen = |f: &Forgotten| f.chosen.iter().find(|c| c.setting.method == method).cloned();
         let rows: Vec<(String, Chosen)> =
             self.forgotten.iter().filter_map(|f| Some((f.group.clone(), chosen(f)?))).collect();
         if rows.is_empty() {
@@ -179,21 +185,6 @@ impl Unlearning {
             },
         }))
     }
-}
-
-/// What comes back where the forgotten questions are asked in other ways.
-fn attacks(forgotten: &Forgotten) -> Option<Block> {
-    if forgotten.attacks.is_empty() {
-        return None;
-    }
-    let mut columns = vec![Column::new(format!("{} asked in other ways: right answers", forgotten.group))];
-    columns.push(Column::new("before any edit"));
-    columns.extend(forgotten.chosen.iter().map(|c| Column::new(c.method.word()).better(Better::Less)));
-    let row = |a: &Attacked| {
-        let cells = [Cell::text(a.attack.word()), a.before.cell(2)];
-        cells.into_iter().chain(a.after.iter().map(|e| e.cell(2))).collect()
-    };
-    Some(Block::Table(Table { columns, rows: forgotten.attacks.iter().map(row).collect() }))
 }
 
 /// 1 minus a share.

@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::attack::Attack;
-use super::methods::Method;
+use super::methods::Setting;
+use super::probe::Probed;
+use super::relearn::Relearned;
 use crate::analysis::Estimate;
 use crate::report::number;
 
@@ -40,19 +42,18 @@ pub struct Before {
 pub struct Forgotten {
     /// The group.
     pub group: String,
-    /// Spreads from the centre to the farthest fitted key.
-    #[serde(with = "number")]
-    pub kappa: f64,
-    /// How many keys were fitted.
-    pub keys: u64,
-    /// Share of the validation data of each group within alpha.
-    pub inside: Vec<Inside>,
+    /// The cube of Key Space Detection, in the layer that was chosen.
+    pub cube: Option<Within>,
     /// Every setting that was tried, on validation data.
     pub tried: Vec<Tried>,
     /// The setting of each method that was chosen, on data that chose nothing.
     pub chosen: Vec<Chosen>,
     /// The reported questions asked in other ways; empty of texts.
     pub attacks: Vec<Attacked>,
+    /// What a linear probe reads from the stream; none of texts.
+    pub probe: Option<Probed>,
+    /// How fast training brings the answers back; none of texts, and unless asked for.
+    pub relearning: Option<Relearned>,
 }
 
 /// The forgotten group asked in another way.
@@ -64,6 +65,20 @@ pub struct Attacked {
     pub before: Estimate,
     /// The same under every chosen setting, in the order of [`Forgotten::chosen`].
     pub after: Vec<Estimate>,
+}
+
+/// What lies in the cube around a group's keys.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Within {
+    /// The layer whose keys are looked at.
+    pub layer: usize,
+    /// Spreads from the centre to the farthest fitted key.
+    #[serde(with = "number")]
+    pub kappa: f64,
+    /// How many keys were fitted.
+    pub keys: u64,
+    /// Share of the validation data of each group within alpha.
+    pub inside: Vec<Inside>,
 }
 
 /// How much lies in the cube.
@@ -79,11 +94,9 @@ pub struct Inside {
 /// A setting on validation data.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Tried {
-    /// The method.
-    pub method: Method,
-    /// Its knob.
-    #[serde(with = "number")]
-    pub knob: f64,
+    /// The setting.
+    #[serde(flatten)]
+    pub setting: Setting,
     /// value / original value of each group; NaN where the model cannot do it at all.
     #[serde(with = "number::nested")]
     pub kept: Vec<f64>,
@@ -92,11 +105,9 @@ pub struct Tried {
 /// A chosen setting on test data.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Chosen {
-    /// The method.
-    pub method: Method,
-    /// Its knob.
-    #[serde(with = "number")]
-    pub knob: f64,
+    /// The setting.
+    #[serde(flatten)]
+    pub setting: Setting,
     /// Whether, on validation data, nothing that is kept dropped by more than the tolerance.
     pub harmless: bool,
     /// Neurons that it changes.

@@ -1,21 +1,20 @@
 //! The experiment: every method at every setting of its knob, the choice of one, and what it does to data that chose
 //! nothing.
 
-use super::attack::Attack;
+use super::checks::Checks;
+use super::choose::{choose, kept_share, share, spread};
 use super::group::{Group, Split};
 use super::key_space::Cube;
-use super::methods::{Fit, Fitted, Method};
+use super::methods::{Fit, Fitted, Method, Setting};
 use super::neuron_adjust::Variant;
-use super::result::{Attacked, Before, Chosen, Forgotten, Inside, Tried, Unlearning};
-use super::score::{Reach, Unit, abstained, reaches, score};
+use super::reach::{Reach, abstained, reaches};
+use super::result::{Before, Chosen, Forgotten, Inside, Tried, Unlearning, Within};
+use super::score::{Unit, score};
 use super::statistics::{Keys, Statistics};
 use crate::analysis::Estimate;
 use crate::hook::random;
 use crate::models::Model;
 use crate::{Error, Result};
-
-/// Settings of alpha that are tried, evenly spaced on a logarithmic axis over all that makes a difference.
-const ALPHAS: usize = 40;
 
 /// How to unlearn.
 #[derive(Clone, Debug)]
@@ -28,14 +27,16 @@ pub struct Options {
     pub alphas: Vec<f64>,
     /// Layers that directional ablation takes its direction before; up to eight, evenly spaced, if empty.
     pub layers: Vec<usize>,
-    /// The layer whose keys are looked at; the last one if `None`.
-    pub key_layer: Option<usize>,
+    /// Layers whose keys are looked at; up to eight, evenly spaced, and the last one, if empty.
+    pub key_layers: Vec<usize>,
     /// Whose Neuron Adjust.
     pub variant: Variant,
     /// Largest relative drop of anything that is kept for a setting to count as harmless.
     pub tolerance: f64,
     /// Runs of the stochastic methods on the reported data.
     pub runs: u64,
+    /// Updates of the relearning check; none if 0.
+    pub relearn: u64,
     /// Seed of every draw.
     pub seed: u64,
 }
@@ -43,14 +44,23 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            methods: vec![Method::Ksd, Method::Na, Method::Sp, Method::Zero, Method::Mean, Method::Directional],
+            methods: vec![
+                Method::Ksd,
+                Method::KsdLast,
+                Method::Na,
+                Method::Sp,
+                Method::Zero,
+                Method::Mean,
+                Method::Directional,
+            ],
             percents: vec![0.5, 1.5, 3.0, 10.0],
             alphas: Vec::new(),
             layers: Vec::new(),
-            key_layer: None,
+            key_layers: Vec::new(),
             variant: Variant::Paper,
             tolerance: 0.1,
             runs: 3,
+            relearn: 0,
             seed: 0,
         }
     }
@@ -68,8 +78,8 @@ pub struct Unlearned {
 /// Forgets each of the groups `forget` in turn, keeping the others. `progress` hears (settings done, settings in all).
 ///
 /// The choice: among the settings in which, on validation data, nothing that is kept drops by more than the tolerance, the
-/// one that drops the forgotten group most; of several that are as good, the middle one. Where no setting is harmless, the
-/// one with the largest difference between both drops.
+/// one that drops the forgotten group most; of several that are as good, the middle one of the layer that has most of them.
+/// Where no setting is harmless, the one with the largest difference between both drops.
 ///
 /// # Errors
 /// Fewer than two groups to fit to, no text in one of them, knobs out of range, whatever the network refuses.
@@ -87,7 +97,7 @@ pub fn unlearn(
             "unlearning needs something to forget and something else to keep: give both",
         ));
     }
-    let bench = Bench::new(model, groups, options)?;
+    let bench = Bench::new(model, groups, forget, options)?;
     let mut before = Vec::new();
     for (group, units) in groups.iter().zip(&bench.test) {
         before.push(Before {
@@ -110,9 +120,9 @@ pub fn unlearn(
             warnings.push(format!(
                 "forgetting {}, {} at {} {} leaves nothing of any group: it abstains from, or breaks, everything",
                 one.group,
-                chosen.method.word(),
-                chosen.method.knob(),
-                chosen.knob
+                chosen.setting.method.word(),
+                chosen.setting.method.knob(),
+                chosen.setting.knob
             ));
         }
         forgotten.push(one);
@@ -129,12 +139,16 @@ struct Bench<'a> {
     statistics: Vec<Option<Statistics>>,
     validation: Vec<Vec<Unit>>,
     test: Vec<Vec<Unit>>,
-    key_layer: usize,
+    /// Cubes with their layers, of every group that is forgotten.
+    cubes: Vec<(usize, Cube)>,
+    /// The group that each of them is of.
+    owners: Vec<usize>,
+    /// How near every group comes to each of them on validation and test data: `[groups][cubes][units]`.
+    near: [Vec<Vec<Vec<Reach>>>; 2],
 }
 
 impl<'a> Bench<'a> {
-    fn new(model: &'a Model, groups: &'a [Group], options: &'a Options) -> Result<Self> {
-        let key_layer = options.key_layer.unwrap_or(model.decoder.facts().layers.len().saturating_sub(1));
+    fn new(model: &'a Model, groups: &'a [Group], forget: &[usize], options: &'a Options) -> Result<Self> {
         let special = model.special();
         let mut bench = Self {
             model,
@@ -143,19 +157,77 @@ impl<'a> Bench<'a> {
             statistics: Vec::new(),
             validation: Vec::new(),
             test: Vec::new(),
-            key_layer,
+            cubes: Vec::new(),
+            owners: Vec::new(),
+            near: Default::default(),
         };
         for group in groups {
             let statistics = match group.general {
                 true => None,
-                false => Some(Statistics::of(&model.decoder, &group.fitted(model)?, &special, key_layer)?),
+                false => Some(Statistics::of(&model.decoder, &group.fitted(model)?, &special)?),
             };
             bench.statistics.push(statistics);
             let nothing = Fitted::default();
             bench.validation.push(score(model, group, Split::Validation, &nothing, options.seed)?);
             bench.test.push(score(model, group, Split::Test, &nothing, options.seed)?);
         }
+        if options.methods.iter().any(|m| m.abstains()) {
+            for index in forget {
+                bench.fit_cubes(*index)?;
+            }
+            for (part, split) in [Split::Validation, Split::Test].into_iter().enumerate() {
+                bench.near[part] =
+                    groups.iter().map(|group| reaches(model, group, split, &bench.cubes)).collect::<Result<_>>()?;
+            }
+        }
         Ok(bench)
+    }
+
+    /// The cubes of a group in every layer that is looked at. A layer that nobody named, in which the keys are all the
+    /// same, has none.
+    fn fit_cubes(&mut self, index: usize) -> Result<()> {
+        let last = self.model.decoder.facts().layers.len().saturating_sub(1);
+        let named = &self.options.key_layers;
+        let mut layers = if named.is_empty() { self.spaced() } else { named.clone() };
+        layers.push(last);
+        layers.sort_unstable();
+        layers.dedup();
+        for layer in layers {
+            match self.statistics(index)?.cube(layer, self.keys(index)) {
+                Ok(cube) => {
+                    self.cubes.push((layer, cube));
+                    self.owners.push(index);
+                }
+                Err(e) if layer == last || named.contains(&layer) => return Err(e),
+                Err(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Up to eight layers, evenly spaced.
+    fn spaced(&self) -> Vec<usize> {
+        let layers = self.model.decoder.facts().layers.len();
+        (0..layers).step_by(layers.div_ceil(8).max(1)).collect()
+    }
+
+    fn statistics(&self, index: usize) -> Result<&Statistics> {
+        let missing = || Error::invalid("a group without statistics", "report this as a defect");
+        self.statistics[index].as_ref().ok_or_else(missing)
+    }
+
+    fn keys(&self, index: usize) -> Keys {
+        match self.groups[index].asked(Split::Test) {
+            Some(_) => Keys::Last,
+            None => Keys::All,
+        }
+    }
+
+    /// The cube of a forgotten group in a layer, with how near every group comes to it: `[groups][units]`.
+    fn cube(&self, index: usize, layer: usize, split: Split) -> Option<(&Cube, Vec<&[Reach]>)> {
+        let at = self.owners.iter().zip(&self.cubes).position(|(of, (own, _))| (*of, *own) == (index, layer))?;
+        let near = &self.near[usize::from(split == Split::Test)];
+        Some((&self.cubes[at].1, near.iter().map(|group| group[at].as_slice()).collect()))
     }
 
     fn warnings(&self, before: &[Before]) -> Vec<String> {
@@ -189,11 +261,9 @@ impl<'a> Bench<'a> {
         methods.extend(self.options.methods.iter().filter_map(|m| m.control()));
         methods.sort_unstable();
         methods.dedup();
-        let layers = self.model.decoder.facts().layers.len();
-        let spaced = || (0..layers).step_by(layers.div_ceil(8)).map(|l| l as f64).collect::<Vec<_>>();
         let knobs = |method: Method| match method {
-            Method::Ksd => Vec::new(),
-            Method::Directional if self.options.layers.is_empty() => spaced(),
+            Method::Ksd | Method::KsdLast => Vec::new(),
+            Method::Directional if self.options.layers.is_empty() => self.spaced().iter().map(|l| *l as f64).collect(),
             Method::Directional => self.options.layers.iter().map(|l| *l as f64).collect(),
             _ => self.options.percents.clone(),
         };
@@ -205,125 +275,117 @@ impl<'a> Bench<'a> {
     }
 
     /// value / original value of each group, on validation data.
-    fn tried(&self, method: Method, knob: f64, fitted: &Fitted) -> Result<Tried> {
+    fn tried(&self, setting: Setting, fitted: &Fitted) -> Result<Tried> {
         let mut kept = Vec::new();
         for (group, base) in self.groups.iter().zip(&self.validation) {
             kept.push(share(&score(self.model, group, Split::Validation, fitted, self.options.seed)?, base));
         }
-        Ok(Tried { method, knob, kept })
+        Ok(Tried { setting, kept })
+    }
+
+    /// Every alpha in every layer that `method` looks at, on validation data: the keys were seen once.
+    fn abstentions(&self, method: Method, index: usize) -> Vec<Tried> {
+        let last = self.model.decoder.facts().layers.len().saturating_sub(1);
+        let named = &self.options.key_layers;
+        let looked_at = |layer: usize| match method {
+            Method::KsdLast => layer == last,
+            _ => named.is_empty() || named.contains(&layer),
+        };
+        let own = self.owners.iter().zip(&self.cubes).filter(|(of, _)| **of == index);
+        let layers = own.map(|(_, (layer, _))| *layer).filter(|layer| looked_at(*layer));
+        let mut out = Vec::new();
+        for layer in layers {
+            let Some((_, near)) = self.cube(index, layer, Split::Validation) else { continue };
+            let spread = if self.options.alphas.is_empty() { spread(&near) } else { self.options.alphas.clone() };
+            for alpha in spread {
+                let each = self.validation.iter().zip(&near);
+                let kept = each.map(|(units, near)| share(&abstained(units, near, alpha), units)).collect();
+                out.push(Tried { setting: Setting { method, layer: Some(layer), knob: alpha }, kept });
+            }
+        }
+        out
     }
 
     fn forget(&self, index: usize, advance: &mut dyn FnMut()) -> Result<(Forgotten, Vec<Fitted>)> {
-        let missing = || Error::invalid("a group without statistics", "report this as a defect");
-        let forget = self.statistics[index].as_ref().ok_or_else(missing)?;
+        let forget = self.statistics(index)?;
         let mut others =
             self.statistics.iter().enumerate().filter(|(i, _)| *i != index).filter_map(|(_, s)| s.as_ref());
-        let mut retain = others.next().ok_or_else(missing)?.clone();
+        let nothing = || Error::invalid("nothing is kept", "report this as a defect");
+        let mut retain = others.next().ok_or_else(nothing)?.clone();
         others.try_for_each(|s| retain.merge(s))?;
-        let keys = match self.groups[index].asked(Split::Test) {
-            Some(_) => Keys::Last,
-            None => Keys::All,
+        let fit = Fit {
+            forget,
+            retain: &retain,
+            variant: self.options.variant,
+            keys: self.keys(index),
+            seed: self.options.seed,
         };
-        let fit = Fit { forget, retain: &retain, variant: self.options.variant, keys, seed: self.options.seed };
-        let cube = forget.cube(keys)?;
-        let near = |split: Split| -> Result<Vec<Vec<Reach>>> {
-            let one = |group: &Group| {
-                Ok(reaches(self.model, group, split, std::slice::from_ref(&cube), self.key_layer)?.remove(0))
-            };
-            self.groups.iter().map(one).collect()
-        };
-        let ksd = self.options.methods.contains(&Method::Ksd);
-        let (validation, test) = match ksd {
-            true => (near(Split::Validation)?, near(Split::Test)?),
-            false => (Vec::new(), Vec::new()),
-        };
-        let alphas = if self.options.alphas.is_empty() { spread(&validation) } else { self.options.alphas.clone() };
-
-        let (mut tried, mut chosen, mut edits) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut tried, mut chosen, mut edits) = (Vec::new(), Vec::<Chosen>::new(), Vec::new());
         for (method, knobs) in self.knobs() {
-            let mut own = Vec::new();
-            if method == Method::Ksd {
-                for alpha in &alphas {
-                    let each = self.validation.iter().zip(&validation);
-                    let kept = each.map(|(units, near)| share(&abstained(units, near, *alpha), units)).collect();
-                    own.push(Tried { method, knob: *alpha, kept });
-                }
-            }
+            let mut own = if method.abstains() { self.abstentions(method, index) } else { Vec::new() };
             for knob in knobs {
-                own.push(self.tried(method, knob, &fit.edits(method, knob)?)?);
+                let setting = Setting::new(method, knob);
+                own.push(self.tried(setting, &fit.edits(setting)?)?);
                 advance();
             }
             // A control takes the setting of its method.
             let of = Method::ALL.into_iter().find(|m| m.control() == Some(method));
-            let rival = chosen.iter().find(|c: &&Chosen| Some(c.method) == of).map(|c| c.knob);
+            let rival = chosen.iter().find(|c| Some(c.setting.method) == of).map(|c| c.setting.knob);
             let pick = match rival {
-                Some(knob) => own.iter().find(|t| t.knob == knob),
+                Some(knob) => own.iter().find(|t| t.setting.knob == knob),
                 None => choose(&own, index, self.options.tolerance),
             };
             if let Some(pick) = pick {
-                let fitted = fit.edits(method, pick.knob)?;
-                chosen.push(self.chosen(pick, index, &fitted, &test)?);
+                let fitted = fit.edits(pick.setting)?;
+                chosen.push(self.chosen(pick, index, &fitted)?);
                 edits.push(fitted);
             }
             advance();
             tried.extend(own);
         }
-        let inside = |alpha: &f64| {
-            let share =
-                |near: &Vec<Reach>| near.iter().filter(|r| r.alpha() <= *alpha).count() as f64 / near.len() as f64;
-            Inside { alpha: *alpha, shares: validation.iter().map(share).collect() }
-        };
-        let inside = if ksd { alphas.iter().map(inside).collect() } else { Vec::new() };
+        let layers = self.spaced();
+        let checks = Checks { model: self.model, groups: self.groups, index, layers: &layers, seed: self.options.seed };
         let forgotten = Forgotten {
             group: self.groups[index].name.clone(),
-            kappa: cube.kappa,
-            keys: cube.keys,
-            inside,
+            cube: self.within(index, &chosen, &tried),
             tried,
-            attacks: self.attacks(index, &cube, &chosen, &edits)?,
+            attacks: checks.attacks(&edits)?,
+            probe: checks.probe(&edits)?,
+            relearning: checks.relearning(&edits, self.options.relearn)?,
             chosen,
         };
         Ok((forgotten, edits))
     }
 
-    /// The forgotten group asked in other ways, under every chosen setting.
-    fn attacks(&self, index: usize, cube: &Cube, chosen: &[Chosen], edits: &[Fitted]) -> Result<Vec<Attacked>> {
-        let kept = self.groups.iter().enumerate().find(|(i, g)| *i != index && g.asked(Split::Test).is_some());
-        let mut out = Vec::new();
-        for attack in Attack::ALL {
-            let Some(group) = attack.on(&self.groups[index], kept.map(|k| k.1)) else { continue };
-            let seed = self.options.seed;
-            let base = score(self.model, &group, Split::Test, &Fitted::default(), seed)?;
-            let right = |units: &[Unit]| Estimate::mean(&units.iter().map(|u| u.right).collect::<Vec<_>>(), seed);
-            let mut after = Vec::new();
-            for (chosen, fitted) in chosen.iter().zip(edits) {
-                after.push(right(&match chosen.method {
-                    Method::Ksd => {
-                        let near =
-                            reaches(self.model, &group, Split::Test, std::slice::from_ref(cube), self.key_layer)?
-                                .remove(0);
-                        abstained(&base, &near, chosen.knob)
-                    }
-                    _ => score(self.model, &group, Split::Test, fitted, seed)?,
-                }));
-            }
-            out.push(Attacked { attack, before: right(&base), after });
-        }
-        Ok(out)
+    /// What lies in the cube of the layer that Key Space Detection chose.
+    fn within(&self, index: usize, chosen: &[Chosen], tried: &[Tried]) -> Option<Within> {
+        let layer = chosen.iter().find(|c| c.setting.method.abstains())?.setting.layer?;
+        let (cube, near) = self.cube(index, layer, Split::Validation)?;
+        let own = |t: &&Tried| t.setting.method.abstains() && t.setting.layer == Some(layer);
+        let mut alphas: Vec<f64> = tried.iter().filter(own).map(|t| t.setting.knob).collect();
+        alphas.sort_unstable_by(f64::total_cmp);
+        alphas.dedup();
+        let inside = |alpha: f64| {
+            let share = |near: &&[Reach]| near.iter().filter(|r| r.alpha() <= alpha).count() as f64 / near.len() as f64;
+            Inside { alpha, shares: near.iter().map(share).collect() }
+        };
+        let inside = alphas.into_iter().map(inside).collect();
+        Some(Within { layer, kappa: cube.kappa, keys: cube.keys, inside })
     }
 
     /// The chosen setting on data that chose nothing.
-    fn chosen(&self, pick: &Tried, index: usize, fitted: &Fitted, near: &[Vec<Reach>]) -> Result<Chosen> {
-        let seed = self.options.seed;
-        let runs = if pick.method.is_stochastic() { self.options.runs.max(1) } else { 1 };
+    fn chosen(&self, pick: &Tried, index: usize, fitted: &Fitted) -> Result<Chosen> {
+        let (seed, alpha) = (self.options.seed, pick.setting.knob);
+        let near = pick.setting.layer.and_then(|layer| self.cube(index, layer, Split::Test)).map(|(_, near)| near);
+        let runs = if pick.setting.method.is_stochastic() { self.options.runs.max(1) } else { 1 };
         let mut by_run = vec![Vec::new(); runs as usize];
         let (mut kept, mut after, mut phases) = (Vec::new(), Vec::new(), Vec::new());
         for (g, (group, base)) in self.groups.iter().zip(&self.test).enumerate() {
             let mut mean = vec![Unit::default(); base.len()];
             for run in 0..runs {
-                let units = match pick.method {
-                    Method::Ksd => abstained(base, &near[g], pick.knob),
-                    _ => score(self.model, group, Split::Test, fitted, random::key(seed, &[run]))?,
+                let units = match &near {
+                    Some(near) => abstained(base, near[g], alpha),
+                    None => score(self.model, group, Split::Test, fitted, random::key(seed, &[run]))?,
                 };
                 by_run[run as usize].push(share(&units, base));
                 for (sum, unit) in mean.iter_mut().zip(&units) {
@@ -333,18 +395,17 @@ impl<'a> Bench<'a> {
                 }
             }
             kept.push(kept_share(&mean, base, seed));
-            let says_nothing = pick.method == Method::Ksd || group.asked(Split::Test).is_some();
+            let says_nothing = near.is_some() || group.asked(Split::Test).is_some();
             after.push(if says_nothing { f64::NAN } else { nats(&mean) });
-            if pick.method == Method::Ksd {
+            if let Some(near) = &near {
                 let n = near[g].len().max(1) as f64;
-                let prefill = near[g].iter().filter(|r| r.prefill <= pick.knob).count() as f64 / n;
-                let all = near[g].iter().filter(|r| r.alpha() <= pick.knob).count() as f64 / n;
+                let prefill = near[g].iter().filter(|r| r.prefill <= alpha).count() as f64 / n;
+                let all = near[g].iter().filter(|r| r.alpha() <= alpha).count() as f64 / n;
                 phases.push((prefill, all - prefill));
             }
         }
         Ok(Chosen {
-            method: pick.method,
-            knob: pick.knob,
+            setting: pick.setting,
             harmless: pick.worst(index) <= self.options.tolerance,
             neurons: fitted.neurons.len(),
             kept,
@@ -353,48 +414,6 @@ impl<'a> Bench<'a> {
             abstained: phases,
         })
     }
-}
-
-/// The setting that the criterion of [`unlearn`] chooses.
-pub fn choose(tried: &[Tried], forgotten: usize, tolerance: f64) -> Option<&Tried> {
-    let harmless: Vec<&Tried> = tried.iter().filter(|t| t.worst(forgotten) <= tolerance).collect();
-    let gain = |t: &Tried| match harmless.is_empty() {
-        true => t.drop(forgotten) - t.worst(forgotten),
-        false => t.drop(forgotten),
-    };
-    let pool: Vec<&Tried> = if harmless.is_empty() { tried.iter().collect() } else { harmless.clone() };
-    let best = pool.iter().map(|t| gain(t)).filter(|x| x.is_finite()).fold(f64::NEG_INFINITY, f64::max);
-    let mut equal: Vec<&Tried> = pool.into_iter().filter(|t| gain(t) >= best - 1e-12).collect();
-    let least = equal.iter().map(|t| t.worst(forgotten)).fold(f64::INFINITY, f64::min);
-    equal.retain(|t| t.worst(forgotten) <= least + 1e-12);
-    equal.get(equal.len().saturating_sub(1) / 2).copied()
-}
-
-/// Alphas from the nearest key to the farthest, evenly spaced on a logarithmic axis.
-fn spread(near: &[Vec<Reach>]) -> Vec<f64> {
-    let all = || near.iter().flatten().map(Reach::alpha).filter(|x| x.is_finite() && *x > 0.0);
-    let (low, high) = (all().fold(f64::INFINITY, f64::min), all().fold(0.0, f64::max));
-    if high == 0.0 {
-        return vec![1.0];
-    }
-    let step = |i: usize| (low.ln() + (high / low).ln() * i as f64 / (ALPHAS - 1) as f64).exp();
-    (0..ALPHAS).map(step).collect()
-}
-
-/// value / original value; NaN where the original is 0.
-fn share(units: &[Unit], base: &[Unit]) -> f64 {
-    let sum = |units: &[Unit]| units.iter().map(|u| u.right).sum::<f64>();
-    if sum(base) == 0.0 { f64::NAN } else { sum(units) / sum(base) }
-}
-
-/// The same with its interval: units drawn anew, both runs together.
-fn kept_share(units: &[Unit], base: &[Unit], seed: u64) -> Estimate {
-    if base.iter().all(|b| b.right == 0.0) {
-        return Estimate::exact(f64::NAN);
-    }
-    // A unit that was wrong before may be right after: it must be drawn too, so that no weight is quite 0.
-    let pairs: Vec<(f64, f64)> = units.iter().zip(base).map(|(u, b)| (u.right, b.right.max(1e-12))).collect();
-    Estimate::ratio(&pairs, seed)
 }
 
 fn nats(units: &[Unit]) -> f64 {

@@ -47,10 +47,8 @@ pub struct Statistics {
     stream_last: Vec<Reducer>,
     /// Sum of |k| of every neuron, `[layers][d_mlp]`.
     magnitude: Vec<Vec<f64>>,
-    /// Moments of the keys of the last token of every query.
-    keys: Reducer,
-    /// The layer whose keys are taken.
-    key_layer: usize,
+    /// Moments of `mlp.hook_post` at the last token of every query, by layer.
+    post_last: Vec<Reducer>,
     /// Tokens counted: special ones are not.
     pub tokens: u64,
     /// Texts read.
@@ -58,15 +56,14 @@ pub struct Statistics {
 }
 
 impl Statistics {
-    /// Reads the texts; keys are those of `key_layer`. BOS, EOS and other `special` tokens count in nothing but as the
-    /// last token of a query.
+    /// Reads the texts. BOS, EOS and other `special` tokens count in nothing but as the last token of a query.
     ///
     /// # Errors
-    /// No text with a token, a query that is empty or longer than its text, a layer that the network lacks.
-    pub fn of(net: &Decoder, texts: &[Text], special: &[u32], key_layer: usize) -> Result<Self> {
+    /// No text with a token, a query that is empty or longer than its text.
+    pub fn of(net: &Decoder, texts: &[Text], special: &[u32]) -> Result<Self> {
         let facts = net.facts();
         let layers = facts.layers.len();
-        check(texts, special, key_layer, layers)?;
+        check(texts, special)?;
         let many = |width: usize| (0..layers).map(|_| ReducerSpec::Moments {}.build(width)).collect::<Result<_>>();
         let mut all = Self {
             pre: many(facts.d_mlp)?,
@@ -74,8 +71,7 @@ impl Statistics {
             stream: many(facts.d_model)?,
             stream_last: many(facts.d_model)?,
             magnitude: vec![vec![0.0; facts.d_mlp]; layers],
-            keys: ReducerSpec::Moments {}.build(facts.d_mlp)?,
-            key_layer,
+            post_last: many(facts.d_mlp)?,
             tokens: 0,
             texts: 0,
         };
@@ -129,11 +125,9 @@ impl Statistics {
             for (key, _) in post.chunks(width).zip(&counted).filter(|(_, counts)| **counts) {
                 self.magnitude[layer].iter_mut().zip(key).for_each(|(sum, x)| *sum += f64::from(x.abs()));
             }
-            if layer == self.key_layer {
-                let key = |(row, text): (usize, &Text)| &post[(row * pos + text.query - 1) * width..][..width];
-                let keys: Vec<f32> = texts.iter().enumerate().flat_map(key).copied().collect();
-                see_rows(&mut self.keys, &keys, texts.len())?;
-            }
+            let key = |(row, text): (usize, &Text)| &post[(row * pos + text.query - 1) * width..][..width];
+            let keys: Vec<f32> = texts.iter().enumerate().flat_map(key).copied().collect();
+            see_rows(&mut self.post_last[layer], &keys, texts.len())?;
         }
         self.tokens += counted.iter().filter(|c| **c).count() as u64;
         self.texts += texts.len() as u64;
@@ -143,17 +137,15 @@ impl Statistics {
     /// Takes in the statistics of further texts.
     ///
     /// # Errors
-    /// Statistics of another network, or of the keys of another layer.
+    /// Statistics of another network.
     pub fn merge(&mut self, other: &Self) -> Result<()> {
-        if self.pre.len() != other.pre.len() || self.key_layer != other.key_layer {
-            return Err(Error::invalid(
-                "statistics of different networks or key layers do not merge",
-                "take them of one network, with one key layer",
-            ));
+        if self.size() != other.size() {
+            return Err(Error::invalid("statistics of different networks do not merge", "take them of one network"));
         }
         let pairs = [
             (&mut self.pre, &other.pre),
             (&mut self.post, &other.post),
+            (&mut self.post_last, &other.post_last),
             (&mut self.stream, &other.stream),
             (&mut self.stream_last, &other.stream_last),
         ];
@@ -163,7 +155,6 @@ impl Statistics {
         for (into, from) in self.magnitude.iter_mut().zip(&other.magnitude) {
             into.iter_mut().zip(from).for_each(|(a, b)| *a += b);
         }
-        self.keys.merge(other.keys.clone())?;
         self.tokens += other.tokens;
         self.texts += other.texts;
         Ok(())
@@ -172,11 +163,6 @@ impl Statistics {
     /// Layers and neurons per layer.
     pub fn size(&self) -> (usize, usize) {
         (self.magnitude.len(), self.magnitude.first().map_or(0, Vec::len))
-    }
-
-    /// The layer whose keys are taken.
-    pub fn key_layer(&self) -> usize {
-        self.key_layer
     }
 
     /// Mean and population standard deviation of a neuron's `hook_pre`.
@@ -217,26 +203,26 @@ impl Statistics {
         }
     }
 
-    /// The smallest cube around the keys of these texts.
+    /// The smallest cube around the keys of these texts in a layer.
     ///
     /// # Errors
-    /// As [`Cube::fit`].
-    pub fn cube(&self, keys: Keys) -> Result<Cube> {
-        let reducer = match keys {
-            Keys::All => &self.post[self.key_layer],
-            Keys::Last => &self.keys,
+    /// A layer that the network lacks; as [`Cube::fit`].
+    pub fn cube(&self, layer: usize, keys: Keys) -> Result<Cube> {
+        let by_layer = match keys {
+            Keys::All => &self.post,
+            Keys::Last => &self.post_last,
         };
+        let reducer = by_layer.get(layer).ok_or_else(|| {
+            Error::invalid(
+                format!("there is no layer {layer} in a network of {}", by_layer.len()),
+                format!("name a layer from 0 to {}", by_layer.len().saturating_sub(1)),
+            )
+        })?;
         Cube::fit(moments(reducer)?, self.size().1)
     }
 }
 
-fn check(texts: &[Text], special: &[u32], key_layer: usize, layers: usize) -> Result<()> {
-    if key_layer >= layers {
-        return Err(Error::invalid(
-            format!("there is no layer {key_layer} in a network of {layers}"),
-            format!("name a layer from 0 to {}", layers - 1),
-        ));
-    }
+fn check(texts: &[Text], special: &[u32]) -> Result<()> {
     if let Some(at) = texts.iter().position(|t| t.query == 0 || t.query > t.ids.len()) {
         return Err(Error::invalid(
             format!(

@@ -106,6 +106,12 @@ pub fn phrase(fact: usize, phrasing: usize) -> (String, String) {
     (prompt, format!(" {}", relation_of.objects[object]))
 }
 
+/// The fact and the phrasing that a prompt asks for.
+pub fn find(prompt: &str) -> Option<(usize, usize)> {
+    let all = (0..COUNT).flat_map(|fact| (0..PHRASINGS).map(move |phrasing| (fact, phrasing)));
+    all.into_iter().find(|(fact, phrasing)| phrase(*fact, *phrasing).0 == prompt)
+}
+
 /// The phrasing in which a fact is never trained.
 pub fn held_out(seed: u64, fact: usize) -> usize {
     (key(seed, &[SEED, fact as u64]) % PHRASINGS as u64) as usize

@@ -100,6 +100,29 @@ impl Skill {
         items
     }
 
+    /// The same question in other words that the organism was trained on, where there are any: operands of a sum the
+    /// other way round, a list the other way round, another phrasing of a fact.
+    pub fn paraphrase(self, item: &Item) -> Option<String> {
+        match self {
+            Self::Addition => {
+                let (a, b) = item.prompt.trim_end_matches('=').split_once('+')?;
+                Some(format!("{b}+{a}="))
+            }
+            Self::Maximum => {
+                let list = item.prompt.strip_prefix("max(")?.strip_suffix(")=")?;
+                Some(format!("max({})=", list.rsplit(',').collect::<Vec<_>>().join(",")))
+            }
+            Self::Facts => {
+                let (fact, phrasing) = facts::find(&item.prompt)?;
+                let other = (1..facts::PHRASINGS)
+                    .map(|i| (phrasing + i) % facts::PHRASINGS)
+                    .find(|other| *other != facts::held_out(SPLIT, fact))?;
+                Some(facts::phrase(fact, other).0)
+            }
+            Self::Subtraction | Self::Reversal | Self::Copying | Self::Functions => None,
+        }
+    }
+
     /// Any item of the domain, with what its hash is taken of.
     fn any(self, from: &mut Stream) -> (Item, String) {
         let item = match self {

@@ -23,7 +23,7 @@ use candle_core::{DType, Device, Tensor};
 use serde_json::{Map, Value};
 
 use super::{Input, Network, State, Tokens};
-use crate::hook::{Form, Output, SiteId, SiteTable, Tap};
+use crate::hook::{Form, Output, Pass, Plan, Registry, SiteId, SiteTable, Standing, Tap, Values};
 use crate::nn::{Embedding, Layout, Linear, softcap};
 use crate::{Error, Result};
 
@@ -125,6 +125,16 @@ impl Decoder {
             after,
             site,
         })
+    }
+
+    /// The same network with edits that act in every pass, before the pass's own; `None` takes them away.
+    ///
+    /// # Errors
+    /// What is wrong with the edits, as in any pass.
+    pub fn edited(&self, standing: Option<Standing>) -> Result<Self> {
+        let decoder = Self { table: self.table.clone().with_standing(standing), ..self.clone() };
+        Plan::compile(&decoder.table, &Pass::default(), &Registry::elementary(), Values::default(), &[])?;
+        Ok(decoder)
     }
 
     /// The facts of the architecture.

@@ -30,7 +30,7 @@ impl Default for Params {
 
 impl StepKind for Doctor {
     const NAME: &'static str = "doctor";
-    const SUMMARY: &'static str = "Invariants of the forward pass, with their largest errors.";
+    const SUMMARY: &'static str = "Invariants of the forward pass, without edits, with their largest errors.";
     const FIGURES: &'static [(&'static str, &'static str)] = &[
         ("failed", "invariants that do not hold"),
         ("passed", "invariants that hold"),
@@ -46,7 +46,7 @@ impl StepKind for Doctor {
     fn run(&self, context: &Context, params: &Params) -> Result<StepOutput> {
         let texts = params.texts.iter().map(|t| context.model.encode(t)).collect::<Result<Vec<_>>>()?;
         let options = Options { seed: context.seed, tokens: params.tokens };
-        let examination = doctor(&context.model.decoder, &texts, &options)?;
+        let examination = doctor(&context.model.decoder.edited(None)?, &texts, &options)?;
         let count = |verdict| examination.findings.iter().filter(|f| f.verdict == verdict).count() as f64;
         let errors = examination.findings.iter().map(|f| f.relative);
         // Not f64::max, which would drop a NaN.
