@@ -39,7 +39,7 @@ impl Paper for SkillUnlearning {
 
     fn run(&self, scale: Scale, context: &Context) -> Result<Finding> {
         let sizes = match scale {
-            Scale::Quick => Sizes { fit: 400, validation: 32, test: 48 },
+            Scale::Quick => Sizes { fit: 400, validation: 24, test: 48 },
             Scale::Full => Sizes { fit: 400, validation: 60, test: 120 },
         };
         let mut groups = Vec::new();
@@ -54,7 +54,7 @@ impl Paper for SkillUnlearning {
         let options = match scale {
             Scale::Quick => Options {
                 methods: vec![Method::Ksd, Method::KsdLast, Method::Na, Method::Sp],
-                percents: vec![0.5, 3.0, 10.0],
+                percents: vec![1.0, 10.0],
                 runs: 1,
                 seed: context.seed,
                 ..Options::default()

@@ -76,6 +76,27 @@ fn a_value_needs_a_bias() {
 }
 
 /// What removes a direction from everything that is written to the stream.
+#[test]
+fn a_rank_one_update_is_the_same_in_weights_in_every_family() {
+    for (name, model) in models() {
+        let facts = model.decoder.facts();
+        let (left, right) = (floats(&normal(1, &[facts.d_model])), floats(&normal(2, &[facts.d_mlp])));
+        let input = json!({ "site": "blocks.1.mlp.hook_post" });
+        let update = |input: &Value, right: &[f32]| {
+            let op = json!({ "op": "rank_one", "input": input, "left": left, "right": right });
+            vec![edit("blocks.1.mlp.hook_out", op)]
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let made = exported(&model, update(&input, &right), folder.path());
+        let (_, verified) = made.unwrap_or_else(|e| panic!("{name}: {e}"));
+        assert!(verified.logits <= AGREE, "{name}: {verified:?}");
+        assert!(verified.kl_unedited > 1e-9, "{name}: the edit does nothing");
+        let elsewhere = json!({ "site": "blocks.0.mlp.hook_post" });
+        assert!(refused(&model, update(&elsewhere, &right)).contains("which the weight reads"), "{name}");
+        assert!(refused(&model, update(&input, &right[1..])).contains("as long as"), "{name}");
+    }
+}
+
 fn directional(r: &[f32]) -> Vec<Edit> {
     let out = |site: &str| edit(site, json!({ "op": "project_out", "direction": r }));
     ["blocks.*.hook_resid_pre", "blocks.*.hook_attn_out", "blocks.*.hook_mlp_out"].map(out).to_vec()

@@ -6,6 +6,7 @@
 //! ```text
 //! W' = W diag(a)         b' = b + W c            neurons and heads: zeroed, scaled, set to a value (needs a bias)
 //! W' = (I - r r^T) W     b' = b - r (r . b)      directions
+//! W' = W + u v^T                                 rank-one updates (Meng et al. 2022)
 //! E' = E (I - r r^T)                             token and position embeddings; a tied unembedding is untied first
 //! ```
 //!
@@ -81,7 +82,7 @@ pub fn bake(model: &Model, bundle: &Bundle) -> Result<Baked> {
     let mut work = Work { weights: &weights, writers: &writers, matrices: BTreeMap::new(), untied: false };
     let mut inputs: BTreeMap<Target, BTreeMap<usize, Unit>> = BTreeMap::new();
     let mut projections: Vec<(Target, Vec<f64>)> = Vec::new();
-    let mut streams = Vec::new();
+    let (mut streams, mut updates) = (Vec::new(), Vec::new());
     for edit in &bundle.file.edits {
         for step in steps(edit, bundle, model.decoder.sites(), model.decoder.facts())? {
             match step {
@@ -89,6 +90,7 @@ pub fn bake(model: &Model, bundle: &Bundle) -> Result<Baked> {
                     let of_target = inputs.entry(target).or_default();
                     units.into_iter().for_each(|unit| then(of_target.entry(unit.index), unit));
                 }
+                Step::RankOne { target, left, right } => updates.push((target, left, right)),
                 Step::Project { target, direction } => projections.push((target, direction)),
                 Step::Stream { layer: 0, direction } => {
                     projections.push((Target::Embed, direction.clone()));
@@ -105,6 +107,9 @@ pub fn bake(model: &Model, bundle: &Bundle) -> Result<Baked> {
     }
     for (target, units) in inputs {
         work.read(target, units.into_values())?;
+    }
+    for (target, left, right) in updates {
+        work.add(target, &left, &right)?;
     }
     projections.dedup();
     for (target, direction) in &projections {
@@ -229,6 +234,22 @@ impl Work<'_> {
             let b = self.matrix(&bias)?;
             b.values.iter_mut().zip(&written).for_each(|(b, x)| *b += x);
         }
+        Ok(())
+    }
+
+    /// W' = W + left right^T.
+    fn add(&mut self, target: Target, left: &[f64], right: &[f64]) -> Result<()> {
+        let Some(writer) = self.writer(target) else { return Ok(()) };
+        let w = self.matrix(&writer.weight)?;
+        let (rows, columns) = if writer.layout == Layout::OutIn { (left, right) } else { (right, left) };
+        if (rows.len(), columns.len()) != (w.rows, w.columns) {
+            return Err(Error::invalid(
+                format!("left of {} and right of {} numbers for `{}`", left.len(), right.len(), writer.weight),
+                "left is as long as what the weight writes, right as what it reads",
+            ));
+        }
+        let outer = rows.iter().flat_map(|r| columns.iter().map(move |c| r * c));
+        w.values.iter_mut().zip(outer).for_each(|(w, x)| *w += x);
         Ok(())
     }
 

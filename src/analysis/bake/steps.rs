@@ -25,6 +25,8 @@ pub(super) enum Step {
     Inputs { target: Target, units: Vec<Unit> },
     /// The part of what is written along a direction is removed; the direction has length 1.
     Project { target: Target, direction: Vec<f64> },
+    /// W := W + left right^T.
+    RankOne { target: Target, left: Vec<f64>, right: Vec<f64> },
     /// The part of the stream before this layer along a direction is removed: nothing is left to do if all that wrote
     /// to it before has lost it.
     Stream { layer: usize, direction: Vec<f64> },
@@ -79,7 +81,19 @@ fn step(edit: &Edit, site: &SelectedSite, bundle: &Bundle, table: &SiteTable, fa
         ("project_out", _, Some((layer, "hook_resid_pre"))) if adds_raw && stream && plain_embed => {
             Ok(Step::Stream { layer, direction: direction(edit, bundle, facts.d_model)? })
         }
-        ("zero" | "scale" | "set" | "replace" | "project_out", name, _) => {
+        ("rank_one", _, Some((l, "mlp.hook_out"))) => {
+            let reads = format!("blocks.{l}.mlp.hook_post");
+            let input = edit.params.get("input").and_then(|v| v.get("site")).and_then(Value::as_str);
+            if input.is_none_or(|site| table.find(site) != table.find(&reads)) {
+                return Err(cannot(edit, format!("its input is not `{reads}`, which the weight reads")));
+            }
+            if !edit.site.indices().is_empty() {
+                return Err(cannot(edit, "it changes a part of what the weight writes only"));
+            }
+            let (left, right) = (numbers(edit, "left", bundle)?, numbers(edit, "right", bundle)?);
+            Ok(Step::RankOne { target: Target::Mlp(l), left, right })
+        }
+        ("zero" | "scale" | "set" | "replace" | "project_out" | "rank_one", name, _) => {
             Err(cannot(edit, format!("no weights of the family `{}` give this at `{name}`", facts.family)))
         }
         _ => Err(cannot(edit, format!("what `{}` does depends on the activations", edit.op))),

@@ -20,6 +20,7 @@ pub(super) fn kinds() -> Vec<OpKind> {
         OpKind::of::<Mean>("mean", "x := mean of a reference set, pooled or per position"),
         OpKind::of::<Resample>("resample", "x := the value of a random example of a reference set"),
         OpKind::of::<ProjectOut>("project_out", "x := x - (x . r) r + component * r, with r the direction normalised"),
+        OpKind::of::<RankOne>("rank_one", "x := x + left (right . input): what adding left right^T to a weight does"),
         OpKind::of::<Noise>("noise", "x := x + std * standard normal noise"),
     ]
 }
@@ -277,6 +278,47 @@ impl EditOp for ProjectOut {
         let along = x.broadcast_mul(&r)?.sum_keepdim(D::Minus1)?; // [.., 1]
         let removed = along.affine(1.0, -self.component)?.broadcast_mul(&r)?;
         Ok((x - removed)?)
+    }
+}
+
+/// A rank-one update of the map from `input` to x, W := W + left right^T (Meng et al. 2022): at `blocks.L.mlp.hook_out`
+/// with `input` `{"site": "blocks.L.mlp.hook_post"}` it is one of the down projection.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RankOne {
+    /// What the map reads: an earlier site of the pass.
+    pub input: Source,
+    /// As long as the last axis of x.
+    pub left: Source,
+    /// As long as the last axis of the input.
+    pub right: Source,
+}
+
+impl EditOp for RankOne {
+    fn sources(&self) -> Vec<&Source> {
+        vec![&self.input, &self.left, &self.right]
+    }
+
+    fn apply(&self, x: &Tensor, cx: &mut EditContext) -> Result<Tensor> {
+        let [input, left, right] = [0, 1, 2].map(|i| cx.values[i].to_dtype(x.dtype()));
+        let (input, left, right) = (input?, left?, right?);
+        let fits = |v: &Tensor, of: &Tensor| v.rank() == 1 && v.dims().last() == of.dims().last();
+        let lead = |t: &Tensor| t.dims()[..t.rank().saturating_sub(1)].to_vec();
+        if input.rank() == 0 || lead(&input) != lead(x) || !fits(&right, &input) || !fits(&left, x) {
+            return Err(Error::invalid(
+                format!(
+                    "rank_one at `{}` of shape {:?} got an input of shape {:?}, left {:?} and right {:?}",
+                    cx.site.name,
+                    x.dims(),
+                    input.dims(),
+                    left.dims(),
+                    right.dims()
+                ),
+                "edit all rows and positions; left is as long as the site is wide, right as the input is",
+            ));
+        }
+        let along = input.broadcast_mul(&right)?.sum_keepdim(D::Minus1)?; // [.., 1]
+        Ok((x + along.broadcast_mul(&left)?)?)
     }
 }
 
