@@ -4,6 +4,11 @@
 //! One pass over the texts of every group collects the [`Statistics`] of all methods; a [`Fit`] makes edits of them; and
 //! [`unlearn()`] tries every setting, chooses one on validation data, and measures it on other data.
 //!
+//! Where the keys are looked at matters more than anything else: the paper's last layer works where a skill's prompts are
+//! long and alike. On the organism, whose last layer prepares the next token and nothing else, one token of most English
+//! paragraphs falls into the cube around addition; in the first layers, which see the form of a question, none does. The
+//! layer is therefore chosen with alpha, on the same validation data, and [`Method::KsdLast`] stands beside it.
+//!
 //! What differs from the authors' code, which takes variances for deviations and mu for sigma, is kept as
 //! [`Variant::Released`]. BOS and other special tokens enter no statistic. For a group of texts every token is looked at
 //! as if it were the last one (a model that reads them token by token abstains at the first hit), and a text that is
