@@ -5,7 +5,7 @@ use super::result::Tried;
 use super::score::Unit;
 use crate::analysis::Estimate;
 
-/// Settings of alpha that are tried in a layer, evenly spaced on a logarithmic axis over all that makes a difference.
+/// Settings of alpha that are tried in a layer however few the units are.
 const ALPHAS: usize = 40;
 
 /// The setting that the criterion of [`unlearn`](super::unlearn()) chooses.
@@ -20,22 +20,34 @@ pub fn choose(tried: &[Tried], forgotten: usize, tolerance: f64) -> Option<&Trie
     let mut equal: Vec<&Tried> = pool.into_iter().filter(|t| gain(t) >= best - 1e-12).collect();
     let least = equal.iter().map(|t| t.worst(forgotten)).fold(f64::INFINITY, f64::min);
     equal.retain(|t| t.worst(forgotten) <= least + 1e-12);
-    // The layer with most of them leaves most room for what was not seen.
-    let of_layer = |layer: Option<usize>| equal.iter().filter(|t| t.setting.layer == layer).count();
-    let roomy = equal.iter().rev().max_by_key(|t| of_layer(t.setting.layer))?.setting.layer;
+    // The layer in which the knob may move farthest leaves most room for what was not seen.
+    let room = |layer: Option<usize>| {
+        let knobs = || equal.iter().filter(|t| t.setting.layer == layer).map(|t| t.setting.knob);
+        knobs().fold(0.0, f64::max) / knobs().fold(f64::INFINITY, f64::min)
+    };
+    let roomiest = |a: &&&Tried, b: &&&Tried| room(a.setting.layer).total_cmp(&room(b.setting.layer));
+    let roomy = equal.iter().rev().max_by(roomiest)?.setting.layer;
     equal.retain(|t| t.setting.layer == roomy);
     equal.get(equal.len().saturating_sub(1) / 2).copied()
 }
 
-/// Alphas from the nearest key to the farthest, evenly spaced on a logarithmic axis.
-pub(super) fn spread(near: &[&[Reach]]) -> Vec<f64> {
-    let all = || near.iter().copied().flatten().map(Reach::alpha).filter(|x| x.is_finite() && *x > 0.0);
-    let (low, high) = (all().fold(f64::INFINITY, f64::min), all().fold(0.0, f64::max));
-    if high == 0.0 {
-        return vec![1.0];
-    }
+/// Alphas from the nearest key of all groups to the farthest, evenly spaced on a logarithmic axis; and, for every unit of
+/// the `forgotten` group, the middle between it and the next key of any group: with these no frontier is missed.
+pub(super) fn spread(near: &[&[Reach]], forgotten: usize) -> Vec<f64> {
+    let usable = |x: &f64| x.is_finite() && *x > 0.0;
+    let mut all: Vec<f64> = near.iter().copied().flatten().map(Reach::alpha).filter(usable).collect();
+    all.sort_unstable_by(f64::total_cmp);
+    let (Some(low), Some(high)) = (all.first(), all.last()) else { return vec![1.0] };
     let step = |i: usize| (low.ln() + (high / low).ln() * i as f64 / (ALPHAS - 1) as f64).exp();
-    (0..ALPHAS).map(step).collect()
+    let after = |own: f64| match all.iter().find(|x| **x > own) {
+        Some(next) => (own * next).sqrt(),
+        None => own,
+    };
+    let own = near[forgotten].iter().map(Reach::alpha).filter(usable).map(after);
+    let mut alphas: Vec<f64> = (0..ALPHAS).map(step).chain(own).collect();
+    alphas.sort_unstable_by(f64::total_cmp);
+    alphas.dedup();
+    alphas
 }
 
 /// value / original value; NaN where the original is 0.

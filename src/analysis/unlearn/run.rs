@@ -78,8 +78,8 @@ pub struct Unlearned {
 /// Forgets each of the groups `forget` in turn, keeping the others. `progress` hears (settings done, settings in all).
 ///
 /// The choice: among the settings in which, on validation data, nothing that is kept drops by more than the tolerance, the
-/// one that drops the forgotten group most; of several that are as good, the middle one of the layer that has most of them.
-/// Where no setting is harmless, the one with the largest difference between both drops.
+/// one that drops the forgotten group most; of several that are as good, the middle one of the layer in which alpha may move
+/// farthest. Where no setting is harmless, the one with the largest difference between both drops.
 ///
 /// # Errors
 /// Fewer than two groups to fit to, no text in one of them, knobs out of range, whatever the network refuses.
@@ -296,7 +296,8 @@ impl<'a> Bench<'a> {
         let mut out = Vec::new();
         for layer in layers {
             let Some((_, near)) = self.cube(index, layer, Split::Validation) else { continue };
-            let spread = if self.options.alphas.is_empty() { spread(&near) } else { self.options.alphas.clone() };
+            let spread =
+                if self.options.alphas.is_empty() { spread(&near, index) } else { self.options.alphas.clone() };
             for alpha in spread {
                 let each = self.validation.iter().zip(&near);
                 let kept = each.map(|(units, near)| share(&abstained(units, near, alpha), units)).collect();
