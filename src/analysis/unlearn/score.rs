@@ -57,7 +57,7 @@ pub fn score(model: &Model, group: &Group, split: Split, fitted: &Fitted, seed: 
     let values = Values { stored: fitted.tensors.clone(), ..Values::default() };
     let subject = Subject::new(model)?.edited(pass, registry(), values);
     // Intervals are drawn by whoever compares.
-    let options = Asking { batch: BATCH, seed, draws: 0 };
+    let options = Asking { batch: BATCH, seed, draws: 0, ..Asking::default() };
     match group.asked(split) {
         Some((task, items)) => {
             let result = evaluate(&subject, task, items, &options, &mut |_, _| {})?;
