@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 
 use super::common::{HoldArgs, print_json};
 use crate::analysis::languages::{
-    Agenda, Asking, Counted, Counts, Helm, Masks, Options, Reading, Silence, Study, Tests, Texts, compare, count,
-    languages, needs, selectors, study, survey,
+    Agenda, Asking, Counted, Counts, Helm, Masks, Method, Options, Reading, Silence, Study, Tests, Texts, compare,
+    count, languages, needs, selectors, study, survey,
 };
 use crate::analysis::{Figures, memory};
 use crate::data::{DocumentOptions, Documents};
@@ -63,6 +63,9 @@ pub struct Args {
     /// Weight of the largest probability; tuned unless given.
     #[arg(long)]
     lambda: Option<f64>,
+    /// Whose neurons are tested, compared and written.
+    #[arg(long, value_name = "METHOD", value_enum, default_value_t = By::Score)]
+    by: By,
     /// Shuffles of the languages' names for the null; 0 for none.
     #[arg(long, value_name = "N", default_value_t = 100)]
     permutations: u32,
@@ -122,6 +125,15 @@ enum How {
     Mean,
 }
 
+/// How neurons are ranked.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum By {
+    /// Entropy less the largest probability, as Zhang et al. do.
+    Score,
+    /// Entropy of neurons that fire often in some language, as Tang et al. do.
+    Lape,
+}
+
 fn off(text: &str) -> std::result::Result<(String, PathBuf), String> {
     match text.split_once('=') {
         Some((language, path)) if !language.is_empty() && !path.is_empty() => Ok((language.into(), path.into())),
@@ -138,6 +150,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let found = args.study(&options, &progress);
     progress.finish();
     let (study, counts) = found?;
+    for note in study.notes() {
+        eprintln!("note: {note}");
+    }
     let masks = Masks::of(&study.found, counts.model.clone());
     if let Some(set) = set {
         let facts = args.facts(&counts, &started);
@@ -175,6 +190,10 @@ impl Args {
         let mut options = Options {
             share: self.share,
             lambda: self.lambda,
+            by: match self.by {
+                By::Score => Method::Score,
+                By::Lape => Method::Lape,
+            },
             permutations: self.permutations as usize,
             seed,
             ..Options::default()

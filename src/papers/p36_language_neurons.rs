@@ -7,15 +7,16 @@
 use serde_json::{Value, json};
 
 use super::{Context, Finding, Paper, Scale as Extent};
-use crate::analysis::Figures;
 use crate::analysis::languages::{
-    Agenda, Alignment, Asking, Helm, Options, Reading, Scale, Study, Tests, Texts, alignment, study,
+    Agenda, Alignment, Asking, Helm, Options, Reading, Scale, Steering, Study, Tests, Texts, alignment, study,
 };
+use crate::analysis::{Estimate, Figures};
 use crate::data::TextSet;
 use crate::data::organism::embedded;
+use crate::data::tongues::Customs;
 use crate::models::Model;
 use crate::report::{Block, Cell, Figure, Judged, Progress, Report, Verdict};
-use crate::train::tongues::Effort;
+use crate::train::tongues::{Effort, Sizes};
 use crate::{Error, Result};
 
 /// Share of the neurons that is selected: the networks here have few.
@@ -24,8 +25,11 @@ const SHARE: f64 = 0.05;
 const POLYGLOT: &str = "models/polyglot-6m";
 /// Its languages, and the books whose last part it never saw.
 const LANGUAGES: [&str; 7] = ["en", "de", "es", "hi", "zh", "vi", "ar"];
-const BOOKS: [&str; 3] = ["alice", "gatsby", "moby-dick"];
-/// Share of every book that the model was trained on.
+const BOOKS: &str = "data/parallel-books";
+const TITLES: [&str; 3] = ["alice", "gatsby", "moby-dick"];
+/// Tokens of each language that are counted.
+const TOKENS: u64 = 30_000;
+/// Share of every book that the models were trained on.
 const TRAINED: f64 = 0.92;
 
 /// Paper 36.
@@ -62,16 +66,28 @@ impl Paper for LanguageNeurons {
         if extent == Extent::Quick {
             return Ok(finding);
         }
-        let organism = context.organism()?;
-        let mut studies = vec![("organism", examine(&organism, &embedded::texts(), context, &mut watch)?)];
-        if context.has(POLYGLOT) {
-            let polyglot = context.model(POLYGLOT)?;
-            studies.push(("polyglot", examine(&polyglot, &unseen(context)?, context, &mut watch)?));
+        let mut subjects = vec![("organism", context.organism()?, embedded::texts())];
+        if context.has(POLYGLOT) && context.has(BOOKS) {
+            let set = |name: &&str| TextSet { name: (*name).to_string(), texts: Vec::new() };
+            subjects.push(("polyglot", context.model(POLYGLOT)?, LANGUAGES.iter().map(set).collect()));
+        }
+        let mut studies = Vec::new();
+        for (name, model, own) in &subjects {
+            let languages: Vec<String> = own.iter().map(|set| set.name.clone()).collect();
+            let study = match context.has(BOOKS) {
+                true => {
+                    let [seen, unseen] = books(context, &languages)?;
+                    examine(model, &seen, Some(&unseen), context.seed, &mut watch)?
+                }
+                false => examine(model, own, None, context.seed, &mut watch)?,
+            };
+            studies.push((*name, study));
         }
         for (name, study) in studies {
             finding.blocks.push(Block::heading(format!("The {name}")));
             finding.blocks.extend(study.blocks());
             finding.verdicts.extend(losses(name, &study.figures()));
+            finding.verdicts.extend(study.steering.as_ref().map(|steering| turned(name, steering)));
             finding.figures.extend(study.figures().into_iter().map(|(figure, x)| (format!("{name}.{figure}"), x)));
             finding.result[name] = value(&study)?;
         }
@@ -81,59 +97,59 @@ impl Paper for LanguageNeurons {
 
 fn scale(extent: Extent, seed: u64) -> Scale {
     let effort = |updates, rows, rate| Effort { updates, rows, rate };
-    match extent {
-        Extent::Quick => Scale {
-            worlds: 1,
-            learning: effort(1000, 32, 3e-3),
-            pairs: effort(200, 32, 1e-3),
-            lines: 120,
-            share: SHARE,
-            seed,
-        },
-        Extent::Full => Scale {
-            worlds: 3,
-            learning: effort(1500, 64, 3e-3),
-            pairs: effort(400, 64, 1e-3),
-            lines: 240,
-            share: SHARE,
-            seed,
-        },
-    }
+    let (worlds, learning, pairs, lines) = match extent {
+        Extent::Quick => (1, effort(1500, 32, 3e-3), effort(500, 32, 1e-3), 120),
+        Extent::Full => (3, effort(3000, 32, 3e-3), effort(1000, 32, 1e-3), 240),
+    };
+    let (customs, sizes) = (Customs::default(), Sizes::default());
+    Scale { worlds, customs, sizes, learning, pairs, lines, share: SHARE, seed }
 }
 
-/// A model's language neurons on texts that it never saw.
+/// A model's language neurons: counted in `texts`, tested on `tests`, or else on what is held out of `texts`.
 fn examine(
     model: &Model,
-    sets: &[TextSet],
-    context: &Context,
+    texts: &[TextSet],
+    tests: Option<&[TextSet]>,
+    seed: u64,
     watch: &mut dyn FnMut(&str, usize, usize),
 ) -> Result<Study> {
-    let seed = context.seed;
+    let own = Reading::default();
+    let held_out = if tests.is_some() { 0.0 } else { own.held_out };
     let agenda = Agenda {
-        reading: Reading { seed, ..Reading::default() },
+        reading: Reading { seed, held_out, tokens: Some(TOKENS), ..own },
         options: Options { share: SHARE, seed, ..Options::default() },
         asking: Some(Asking { seed, ..Asking::default() }),
         helm: Some(Helm { seed, ..Helm::default() }),
         ..Agenda::default()
     };
-    Ok(study(model, Texts::Sets(sets), &Tests::default(), &agenda, watch)?.0)
+    let tests = Tests { texts: tests.map(Texts::Sets), ..Tests::default() };
+    Ok(study(model, Texts::Sets(texts), &tests, &agenda, watch)?.0)
 }
 
-/// The last part of every book.
-fn unseen(context: &Context) -> Result<Vec<TextSet>> {
-    let mut sets = Vec::new();
-    for language in LANGUAGES {
-        let mut texts = Vec::new();
-        for book in BOOKS {
-            let path = context.file(&format!("data/parallel-books/{book}/{language}.txt"))?;
+/// The paragraphs of all books in each language: what models were trained on, and the rest. Books are mixed evenly, in the
+/// same order in every language, so that languages differ in nothing but language.
+fn books(context: &Context, languages: &[String]) -> Result<[Vec<TextSet>; 2]> {
+    let mut parts = [Vec::new(), Vec::new()];
+    for language in languages {
+        // By part: paragraphs with their place in the book, 0 to 1.
+        let mut placed: [Vec<(f64, String)>; 2] = Default::default();
+        for book in TITLES {
+            let path = context.file(&format!("{BOOKS}/{book}/{language}.txt"))?;
             let text = std::fs::read_to_string(&path).map_err(Error::io(&path))?;
             let lines: Vec<&str> = text.lines().collect();
             let trained = (lines.len() as f64 * TRAINED) as usize;
-            texts.extend(lines[trained..].iter().map(|line| (*line).to_string()));
+            for (at, line) in lines.iter().enumerate() {
+                let place = at as f64 / lines.len() as f64;
+                placed[usize::from(at >= trained)].push((place, (*line).to_string()));
+            }
         }
-        sets.push(TextSet { name: language.to_string(), texts });
+        for (part, mut placed) in parts.iter_mut().zip(placed) {
+            placed.sort_by(|a, b| a.0.total_cmp(&b.0));
+            let texts = placed.into_iter().map(|(_, line)| line).collect();
+            part.push(TextSet { name: language.clone(), texts });
+        }
     }
-    Ok(sets)
+    Ok(parts)
 }
 
 /// Shows what is done and how far it is.
@@ -185,13 +201,39 @@ fn losses(whose: &str, figures: &[(String, f64)]) -> Vec<Judged> {
     ]
 }
 
+/// What is written turns into a language whose neurons are raised.
+fn turned(whose: &str, steering: &Steering) -> Judged {
+    let ([free, steered, random], [_, cost, random_cost]) = (steering.wanted(), steering.nats());
+    judged(
+        format!("{whose}: raised neurons of a language turn what is written into it, more than random ones do"),
+        steering.gain().ends().0 > 0.0,
+        &[
+            ("as it is", free),
+            ("steered", steered),
+            ("random", random),
+            ("gain, lower end", steering.gain().ends().0),
+            ("nats per token, steered", cost),
+            ("nats per token, random", random_cost),
+        ],
+    )
+}
+
 fn verdicts(found: &Alignment) -> Vec<Judged> {
     let figures = found.figures();
     let of = |name: &str| figures.iter().find(|(n, _)| n == name).map_or(f64::NAN, |(_, value)| *value);
     let change = |name: &str| (of(&format!("change.{name}")), of(&format!("scrambled.change.{name}")));
     let (specific, related) = (change("specific"), change("related"));
-    let [aligned, aligned_control] = ["after", "scrambled"].map(|when| of(&format!("facts.aligned.{when}")));
-    let [others, others_control] = ["after", "scrambled"].map(|when| of(&format!("facts.others.{when}")));
+    let [aligned, others] = found.gains();
+    let facts = |whose: &str, when: &str| of(&format!("facts.{whose}.{when}"));
+    // More than before, and more than the control knows of the same facts, beyond what chance in facts explains.
+    let known = |name: &str, whose: &str, gain: &Estimate| {
+        let (before, pairs, scrambled) = (facts(whose, "before"), facts(whose, "after"), facts(whose, "scrambled"));
+        judged(
+            name.to_string(),
+            pairs > before && gain.ends().0 > 0.0,
+            &[("before", before), ("pairs", pairs), ("scrambled", scrambled), ("gain, lower end", gain.ends().0)],
+        )
+    };
     let mut verdicts = losses("artificial languages", &figures);
     verdicts.extend([
         judged(
@@ -204,16 +246,8 @@ fn verdicts(found: &Alignment) -> Vec<Judged> {
             related.0 > 0.0 && related.0 > related.1,
             &[("pairs", related.0), ("scrambled", related.1)],
         ),
-        judged(
-            "aligned languages come to know facts, more than by scrambled pairs".to_string(),
-            aligned > of("facts.aligned.before") && aligned > aligned_control,
-            &[("before", of("facts.aligned.before")), ("pairs", aligned), ("scrambled", aligned_control)],
-        ),
-        judged(
-            "so do languages that were not aligned (spontaneous alignment)".to_string(),
-            others > of("facts.others.before") && others > others_control,
-            &[("before", of("facts.others.before")), ("pairs", others), ("scrambled", others_control)],
-        ),
+        known("aligned languages come to know facts, more than by scrambled pairs", "aligned", &aligned),
+        known("so do languages that were not aligned (spontaneous alignment)", "others", &others),
     ]);
     verdicts
 }

@@ -18,18 +18,24 @@ use crate::models::{Decoder, Input, Model, Network, OpenOptions, Side, State, To
 use crate::{Error, Result};
 
 /// Tokens of a row.
-const WIDTH: usize = 24;
-/// Share of rows that state facts, in the first language.
+const WIDTH: usize = 40;
+/// Share of rows of the world that state facts, in the first language.
 const FACTS: f64 = 0.2;
 /// The language of facts, into which pairs translate.
 pub const FIRST: usize = 0;
+/// Marks the draw of sentences that are translated.
+const TRANSLATED: u64 = 0x7472_616e;
+/// Share of rows that are of the world while pairs are learned: what is never repeated is forgotten, and what was known
+/// before could not be asked for after.
+const REHEARSED: f64 = 0.5;
 
 /// What is read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Diet {
     /// Sentences of all languages, and facts in the first.
     World,
-    /// Pairs `SENTENCE : SENTENCE .` from these languages into the first; scrambled ones do not mean the same.
+    /// Pairs `SENTENCE : SENTENCE .` from these languages into the first, among rows of the world; scrambled ones do not
+    /// mean the same.
     Pairs {
         /// The languages that are translated from.
         from: Vec<usize>,
@@ -49,6 +55,23 @@ pub struct Effort {
     pub rate: f64,
 }
 
+/// How large a network is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sizes {
+    /// Blocks.
+    pub layers: usize,
+    /// Width of the stream.
+    pub width: usize,
+    /// Neurons of a block.
+    pub neurons: usize,
+}
+
+impl Default for Sizes {
+    fn default() -> Self {
+        Self { layers: 4, width: 64, neurons: 128 }
+    }
+}
+
 /// A network of artificial languages.
 #[derive(Clone, Debug)]
 pub struct Polyglot {
@@ -57,15 +80,15 @@ pub struct Polyglot {
 }
 
 impl Polyglot {
-    /// Fresh weights: three layers of width 64 with 256 neurons.
+    /// Fresh weights, with four heads in a block.
     ///
     /// # Errors
-    /// None for the sizes at hand.
-    pub fn new(seed: u64) -> Result<Self> {
-        let mut recipe = Recipe { vocabulary: Tongues::vocabulary(), ..Recipe::own()? };
-        recipe.model.hidden_size = 64;
-        recipe.model.intermediate_size = 256;
-        recipe.model.num_hidden_layers = 3;
+    /// A width that four heads cannot share.
+    pub fn new(tongues: &Tongues, sizes: Sizes, seed: u64) -> Result<Self> {
+        let mut recipe = Recipe { vocabulary: tongues.vocabulary(), ..Recipe::own()? };
+        recipe.model.hidden_size = sizes.width;
+        recipe.model.intermediate_size = sizes.neurons;
+        recipe.model.num_hidden_layers = sizes.layers;
         recipe.model.num_attention_heads = 4;
         recipe.model.num_key_value_heads = 4;
         recipe.model.max_position_embeddings = 64;
@@ -120,14 +143,42 @@ impl Polyglot {
 /// # Errors
 /// Whatever the network refuses.
 pub fn fact_hits(net: &Decoder, tongues: &Tongues, tongue: usize) -> Result<Vec<f64>> {
-    let facts: Vec<Vec<u32>> = (0..Tongues::facts()).map(|noun| tongues.fact(tongue, noun)).collect();
-    let rows: Vec<Vec<u32>> = facts.iter().map(|fact| vec![BOS, fact[0], fact[1]]).collect();
-    let input = Input::Tokens(Tokens::from_rows(&rows, Side::Right, 0)?);
+    let facts: Vec<(Vec<u32>, u32)> = (0..Tongues::facts()).map(|noun| tongues.fact(tongue, noun)).collect();
+    let rows: Vec<Vec<u32>> = facts.iter().map(|(asked, _)| [&[BOS], &asked[..]].concat()).collect();
+    let said = likeliest(net, &rows)?;
+    let hit = |(said, (_, digit)): (&Vec<u32>, &(Vec<u32>, u32))| f64::from(u8::from(said.last() == Some(digit)));
+    Ok(said.iter().zip(&facts).map(hit).collect())
+}
+
+/// By pair: the share of a translation's tokens that a network foresees, given a sentence in a language, ` : `, and what of
+/// the translation into the first language stands before. The meanings are drawn from `seed`.
+///
+/// # Errors
+/// Whatever the network refuses.
+pub fn translated(net: &Decoder, tongues: &Tongues, from: usize, pairs: usize, seed: u64) -> Result<Vec<f64>> {
+    let mut draws = Stream::new(seed, &[from as u64, TRANSLATED]);
+    let pair = |_| {
+        let meaning = tongues.meaning(&mut draws);
+        let asked = [&[BOS], &tongues.say(from, &meaning)[..], &[Tongues::sign(":")]].concat();
+        (asked.len(), [asked, tongues.say(FIRST, &meaning)].concat())
+    };
+    let pairs: Vec<(usize, Vec<u32>)> = (0..pairs).map(pair).collect();
+    let rows: Vec<Vec<u32>> = pairs.iter().map(|(_, row)| row.clone()).collect();
+    let said = likeliest(net, &rows)?;
+    let share = |(said, (start, row)): (&Vec<u32>, &(usize, Vec<u32>))| {
+        let right = (*start..row.len()).filter(|at| said[at - 1] == row[*at]).count();
+        right as f64 / (row.len() - start) as f64
+    };
+    Ok(said.iter().zip(&pairs).map(share).collect())
+}
+
+/// The likeliest next token at every position of some rows.
+fn likeliest(net: &Decoder, rows: &[Vec<u32>]) -> Result<Vec<Vec<u32>>> {
+    let input = Input::Tokens(Tokens::from_rows(rows, Side::Right, 0)?);
     let mut plan = Plan::compile(net.sites(), &Pass::default(), &Registry::elementary(), Values::default(), &[])?;
-    let logits = net.forward(&input, &mut State::none(), &mut Tap::new(&mut plan))?; // [nouns, 3, vocab]
-    let said = logits.narrow(1, 2, 1)?.to_dtype(DType::F32)?.argmax(D::Minus1)?.flatten_all()?;
-    let said = said.to_vec1::<u32>()?;
-    Ok(said.iter().zip(&facts).map(|(said, fact)| f64::from(u8::from(*said == fact[2]))).collect())
+    let logits = net.forward(&input, &mut State::none(), &mut Tap::new(&mut plan))?; // [rows, longest, vocab]
+    let said = logits.to_dtype(DType::F32)?.argmax(D::Minus1)?.to_vec2::<u32>()?;
+    Ok(said.into_iter().zip(rows).map(|(said, row)| said[..row.len()].to_vec()).collect())
 }
 
 struct Watch<'a> {
@@ -155,25 +206,27 @@ impl Lessons<'_> {
         let stop = Tongues::sign(".");
         let mut row = vec![BOS];
         match self.diet {
-            Diet::World if draws.uniform() < FACTS => {
-                while row.len() < WIDTH {
-                    row.extend(self.tongues.fact(FIRST, draws.below(Tongues::facts())));
-                }
-            }
-            Diet::World => {
-                let tongue = draws.below(TONGUES);
-                while row.len() < WIDTH {
-                    row.extend(Tongues::say(tongue, &self.tongues.meaning(draws)));
-                    row.push(stop);
-                }
-            }
-            Diet::Pairs { from, scrambled } => {
+            Diet::Pairs { from, scrambled } if draws.uniform() >= REHEARSED => {
                 let meaning = self.tongues.meaning(draws);
-                row.extend(Tongues::say(from[draws.below(from.len())], &meaning));
+                row.extend(self.tongues.say(from[draws.below(from.len())], &meaning));
                 row.push(Tongues::sign(":"));
                 let said = if *scrambled { self.tongues.meaning(draws) } else { meaning };
-                row.extend(Tongues::say(FIRST, &said));
+                row.extend(self.tongues.say(FIRST, &said));
                 row.push(stop);
+            }
+            _ if draws.uniform() < FACTS => {
+                while row.len() < WIDTH {
+                    let (asked, digit) = self.tongues.fact(FIRST, draws.below(Tongues::facts()));
+                    row.extend(asked);
+                    row.extend([digit, stop]);
+                }
+            }
+            _ => {
+                let tongue = draws.below(TONGUES);
+                while row.len() < WIDTH {
+                    row.extend(self.tongues.say(tongue, &self.tongues.meaning(draws)));
+                    row.push(stop);
+                }
             }
         }
         row.truncate(WIDTH);

@@ -1,6 +1,6 @@
 //! Perplexities: exp of the mean of a plain loop, every token once whatever the windows, intervals over documents.
 
-use optrode::analysis::tasks::{Options, Perplexities, Subject, perplexities, perplexity};
+use optrode::analysis::tasks::{Options, Perplexities, Start, Subject, perplexities, perplexity};
 use optrode::data::{Item, Metric, OutputType, Task, TextSet};
 use optrode::hook::{Pass, Registry, Values};
 use optrode::report::{Block, Report};
@@ -42,6 +42,27 @@ fn texts() -> Vec<String> {
 
 fn close(a: f64, b: f64, what: &str) {
     assert!((a - b).abs() <= 1e-5 * b.abs().max(1e-3), "{what}: {a} {b}");
+}
+
+/// A tokenizer that puts nothing before a text, though it has a BOS: asked for no more than that, the first token is
+/// context.
+#[test]
+fn nothing_stands_before_a_text_where_only_the_tokenizer_is_asked() {
+    let little = Little::new("llama");
+    let subject = Subject::of(&little.net, &little.tokenizer, Some(64));
+    let options = Options { start: Start::Tokenizer, ..Options::default() };
+    let got = perplexity(&subject, &texts(), &options, &mut |_, _| {}).unwrap();
+    let (mut sum, mut count) = (0.0, 0);
+    for (text, found) in TEXTS.iter().zip(&got.documents) {
+        let ids = little.tokenizer.encode(text, false).unwrap();
+        let rows = log_probs(&little.net, &ids);
+        let nats: f64 = (1..ids.len()).map(|at| -rows[at - 1][ids[at] as usize]).sum();
+        close(found.nats, nats, text);
+        assert_eq!(found.tokens, ids.len() - 1);
+        (sum, count) = (sum + nats, count + found.tokens);
+    }
+    close(got.nats_per_token, sum / count as f64, "all");
+    assert!(got.start.contains("nothing"), "{}", got.start);
 }
 
 #[test]

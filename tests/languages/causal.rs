@@ -85,6 +85,45 @@ fn the_matrix_is_what_naive_runs_give() {
         }
         assert!(found.diagonal().is_finite() && found.same_layers.iter().all(|draws| draws.len() == 2));
         assert_eq!(found.neurons, [3 * layers; 3]);
+        // Without any neuron: every MLP gives nothing, or the same whatever it reads.
+        let all = |layer: usize| -> Edit {
+            let values: Vec<f32> = (0..width).map(|n| pooled(layer * width + n)).collect();
+            match silence {
+                Silence::Zero => edit(format!("blocks.{layer}.mlp.hook_post"), json!({"op": "zero"})),
+                Silence::Mean => edit(format!("blocks.{layer}.mlp.hook_post"), json!({"op": "set", "value": values})),
+            }
+        };
+        let edits: Vec<Edit> = (0..layers).map(all).collect();
+        for (set, without) in sets().iter().zip(&found.everything) {
+            let (mut change, mut tokens) = (0.0, 0.0);
+            for text in &set.texts {
+                let ((with, n), (free, _)) = (nats(&model, text, &edits), nats(&model, text, &[]));
+                (change, tokens) = (change + with - free, tokens + n);
+            }
+            assert!((without.value - change / tokens).abs() < 1e-5, "{}", without.value);
+        }
+    }
+}
+
+/// Texts are tested as they are counted: a tokenizer that puts nothing before a text reads it without BOS, though it has
+/// one.
+#[test]
+fn texts_are_read_as_they_were_counted() {
+    let desk = desk("llama");
+    let text = std::fs::read_to_string(desk.path("m/tokenizer.json")).unwrap();
+    let mut tokenizer: serde_json::Value = serde_json::from_str(&text).unwrap();
+    tokenizer["post_processor"] = serde_json::Value::Null;
+    desk.write("m/tokenizer.json", tokenizer.to_string());
+    let (model, rates) = stage(&desk);
+    let ids = |special| model.tokenizer().unwrap().encode("w3 w4", special).unwrap();
+    assert_eq!(ids(true), ids(false));
+    let masks = vec![vec![vec![1]; model.decoder.facts().layers.len()]; 3];
+    let asking = Asking { draws: 0, ..Asking::default() };
+    let found = deactivate(&model, &masks, &rates, &sets(), &asking, &mut |_, _| {}).unwrap();
+    for (set, got) in sets().iter().zip(&found.nats) {
+        let each: Vec<(f64, f64)> = set.texts.iter().map(|text| nats(&model, text, &[])).collect();
+        let (sum, tokens) = each.iter().fold((0.0, 0.0), |(a, b), (nats, n)| (a + nats, b + n));
+        assert!((got.value - sum / tokens).abs() < 1e-5, "{} against {}", got.value, sum / tokens);
     }
 }
 

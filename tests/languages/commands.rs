@@ -119,4 +119,33 @@ fn bad_requests_are_answered_in_a_line() {
     desk.write("masks.json", own);
     refuses(root, &["languages", "m", "texts", "--masks", "masks.json"], &["of the model 000"]);
     refuses(root, &["languages", "--counts", "masks.json"], &["masks.json"]);
+    // Texts that no file of which is text, languages that no judge knows, a factor that is none.
+    desk.write("texts/it.txt", [0xFF, 0xFE, 0x00, 0x41]);
+    refuses(root, &["languages", "m", "texts"], &["it.txt"]);
+    std::fs::rename(desk.path("texts/fr.txt"), desk.path("texts/it.txt")).unwrap();
+    std::fs::rename(desk.path("texts/it.txt"), desk.path("texts/klingon.txt")).unwrap();
+    let steer = ["languages", "m", "texts", "--permutations", "0", "--steer"];
+    refuses(root, &steer, &["`klingon` is not known", "ISO 639"]);
+    refuses(root, &[&steer[..], &["inf"]].concat(), &["finite factor"]);
+}
+
+/// LAPE's neurons are tested and written where they are asked for.
+#[test]
+fn the_baselines_neurons_are_tested_too() {
+    let desk = stage();
+    let run = |by: &str, out: &str| {
+        let args = ["languages", "m", "texts", "--share", "0.1", "--by", by, "--deactivate", "--out", out];
+        succeeds(desk.root(), &[&args[..], &FAST].concat());
+        let read = |name: &str| -> Value {
+            serde_json::from_slice(&std::fs::read(desk.path(&format!("{out}/{name}"))).unwrap()).unwrap()
+        };
+        (read("languages.json")["study"].clone(), read("neurons.json"))
+    };
+    let ((score, by_score), (lape, by_lape)) = (run("score", "a"), run("lape", "b"));
+    assert_eq!(score["found"]["score"], lape["found"]["score"]);
+    assert_eq!(by_score, score["found"]["score"]["masks"]);
+    assert_eq!(by_lape, lape["found"]["lape"]["masks"]);
+    assert_ne!(by_score, by_lape);
+    assert_eq!(score["deactivation"]["nats"], lape["deactivation"]["nats"]);
+    assert_ne!(score["deactivation"]["matrix"], lape["deactivation"]["matrix"]);
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use optrode::analysis::languages::{Counted, Counts, Language, Reading, Texts, count, held_out, survey};
+use optrode::analysis::languages::{Counted, Counts, Language, Reading, Texts, count, held_out, notes, survey};
 use optrode::data::{DocumentOptions, Documents};
 use optrode::generate::{Generator, Options as Generating};
 use optrode::hook::{Pass, Registry, Values};
@@ -179,4 +179,29 @@ fn texts_that_languages_cannot_be_told_by_are_refused() {
     refuses(&[("en", "w3 w4"), ("de", "Guten Tag w3")], &reading(), "does not know 67 %");
     let all = Reading { held_out: 1.0, ..reading() };
     refuses(&[("en", "w3 w4"), ("de", "w3 w5")], &all, "no token to count");
+    refuses(&[("en", "w3 w4"), ("de", " \t \n  ")], &reading(), "`de");
+    // What all would be cut down to is next to nothing; fewer of all may be asked for.
+    let (long, short) = (words(1, 500), words(2, 4));
+    refuses(&[("en", &long), ("de", &short)], &reading(), "`en` has 500 tokens to count and `de` 4");
+    let folder = desk.path("bad");
+    let few = Reading { tokens: Some(100), ..reading() };
+    assert!(folder.is_dir() && survey(&model, Texts::Corpus(&documents(&desk, "bad")), &few).is_ok());
+}
+
+#[test]
+fn a_reader_is_told_of_few_tokens_and_of_characters_in_parts() {
+    let language = |name: &str, fragments| Language {
+        name: name.to_string(),
+        documents: 9,
+        available: 20_000,
+        held_out: 3,
+        unknown: 0.0,
+        fragments,
+    };
+    let languages = [language("en", 0.0), language("hi", 0.8)];
+    let said = notes(&languages, &[20_000, 20_000]);
+    assert!(said.len() == 1 && said[0].contains("80 % of the tokens of `hi` are parts of characters"), "{said:?}");
+    let said = notes(&languages[..1], &[20_000, 900]);
+    assert!(said.len() == 1 && said[0].contains("900 tokens"), "{said:?}");
+    assert!(notes(&languages[..1], &[20_000]).is_empty());
 }

@@ -153,15 +153,20 @@ fn the_four_parts_of_a_published_profile() {
         };
         LayerKinds { specific: between(0), related: between(1), everywhere: between(2), outside: 0 }
     };
-    // Layer 31 has most neurons that are active everywhere; the card's middle is the peak at layer 14.
-    let mut layers: Vec<LayerKinds> = (0..32).map(layer).collect();
-    layers[31].everywhere = 500;
+    // Layer 31 has most neurons that are active everywhere, yet the middle is the inner peak at layer 14.
+    let layers: Vec<LayerKinds> = (0..32).map(layer).collect();
     let found = parts(&layers).unwrap();
     assert!((4..=7).contains(&found.reasoning), "{found:?}");
     assert!((16..=19).contains(&found.output), "{found:?}");
     assert_eq!(found.vocabulary, Some(30));
     let flat = vec![LayerKinds { specific: 5, related: 5, outside: 9, everywhere: 3 }; 6];
     assert_eq!(parts(&flat), None);
+    // Without an inner layer there is no middle.
+    (0..3).for_each(|n| assert_eq!(parts(&layers[..n]), None));
+    // However many neurons of the outer layers are active everywhere, the parts within stay where they are.
+    let mut louder = layers;
+    (louder[0].everywhere, louder[31].everywhere) = (10_000, 10_000);
+    assert_eq!(parts(&louder).unwrap(), found);
 }
 
 #[test]

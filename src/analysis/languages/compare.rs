@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::kinds::{Identified, identify, jaccard};
 use super::report::table;
-use super::score::{Method, Rates};
+use super::score::Rates;
 use super::{Counts, Options};
 use crate::analysis::Figures;
 use crate::report::chart::{Axis, Line, Plot};
@@ -64,9 +64,8 @@ pub fn compare(before: &Counts, after: &Counts, trained: &[String], options: &Op
     }
     let [first, second] = [before, after].map(Rates::of);
     let thresholds = [first.threshold(), second.threshold()];
-    let find = |rates: &Rates, lambda, threshold| {
-        identify(rates, before.layers, Method::Score, options.share, lambda, threshold)
-    };
+    let find =
+        |rates: &Rates, lambda, threshold| identify(rates, before.layers, options.by, options.share, lambda, threshold);
     let base = find(&first, options.lambda, thresholds[0]);
     let common = find(&second, Some(base.lambda), thresholds[0]);
     let own = find(&second, options.lambda, thresholds[1]);

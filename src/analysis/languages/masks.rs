@@ -37,9 +37,9 @@ pub struct Masks {
 }
 
 impl Masks {
-    /// Those that were found by the paper's score.
+    /// Those that were chosen.
     pub fn of(found: &Languages, model: Option<String>) -> Self {
-        let masks = found.score.masks.clone();
+        let masks = found.chosen().masks.clone();
         Self { version: 1, model, languages: found.names.clone(), neurons: Some(found.neurons), masks }
     }
 

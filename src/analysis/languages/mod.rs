@@ -37,7 +37,7 @@ use serde::{Deserialize, Serialize};
 use crate::report::number;
 use crate::{Error, Result};
 
-pub use alignment::{Alignment, Scale, World, alignment};
+pub use alignment::{Alignment, Known, Scale, World, alignment};
 pub use compare::{Comparison, compare};
 pub use counts::{Counts, Part};
 pub use deactivate::{Asking, Deactivation, Silence, deactivate, means, twin};
@@ -46,12 +46,11 @@ pub use lens::{LanguageLens, LayerScripts, ScriptLens, script_lens};
 pub use masks::{Masks, selectors};
 pub use null::{Effect, Null, null};
 pub use pass::{Counted, count, needs, neurons};
-pub use report::texts_block;
 pub use score::{BAR, Method, Rates, Tried, entropy, largest_expected};
 pub use speech::{Ambiguous, Judge, script, script_of_bytes};
 pub use steer::{Helm, Steering, Turn, Written, steer};
 pub use study::{Agenda, Study, Tests, study};
-pub use texts::{Language, Reading, Texts, held_out, sets, survey};
+pub use texts::{Language, Reading, Texts, held_out, notes, sets, survey};
 
 /// How language neurons are chosen.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -63,6 +62,8 @@ pub struct Options {
     pub sweep: Vec<f64>,
     /// The weight of the largest probability; tuned if `None`.
     pub lambda: Option<f64>,
+    /// Whose neurons are tested, compared and written; both are reported.
+    pub by: Method,
     /// Shuffles of the null; 0 for none.
     pub permutations: usize,
     /// Seed of the shuffles.
@@ -71,7 +72,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { share: 0.01, sweep: vec![0.01, 0.02, 0.05], lambda: None, permutations: 100, seed: 0 }
+        Self { share: 0.01, sweep: vec![0.01, 0.02, 0.05], lambda: None, by: Method::Score, permutations: 100, seed: 0 }
     }
 }
 
@@ -94,10 +95,22 @@ pub struct Languages {
     pub score: Identified,
     /// By LAPE, the baseline.
     pub lape: Identified,
+    /// Which of both is meant where neurons are tested or written.
+    pub by: Method,
     /// Other shares.
     pub sweep: Vec<Swept>,
     /// Against shuffled names; `None` where the counts have no parts to shuffle.
     pub null: Option<Null>,
+}
+
+impl Languages {
+    /// The neurons that are tested and written.
+    pub fn chosen(&self) -> &Identified {
+        match self.by {
+            Method::Score => &self.score,
+            Method::Lape => &self.lape,
+        }
+    }
 }
 
 /// What another share gives.
@@ -148,6 +161,7 @@ pub fn languages(counts: &Counts, options: &Options) -> Result<Languages> {
         threshold,
         largest_expected: largest_expected(rates.languages),
         lape: find(Method::Lape, options.share, None),
+        by: options.by,
         sweep: options.sweep.iter().map(swept).collect(),
         null: null(counts, options.share, score.lambda, options.permutations, options.seed),
         score,

@@ -1,6 +1,6 @@
 //! What language neurons look like.
 
-use super::{Effect, Identified, Language, Languages, Null};
+use super::{Effect, Identified, Language, Languages, Method, Null};
 use crate::analysis::Figures;
 use crate::report::chart::{Axis, Labels, Line, Plot, Scale};
 use crate::report::{Block, Cell, Chart, Column, Report, Table};
@@ -42,7 +42,8 @@ impl Report for Languages {
             Block::text(format!(
                 "Of {total} neurons in {layers} layers, {} with the least score (share {}) were selected: {specific} are \
                  specific to a language, {related} related to several, {} to none, {} to all {}. A neuron belongs to a \
-                 language where it fires at more than {:.4} of its tokens. lambda is {} ({} tried).",
+                 language where it fires at more than {:.4} of its tokens. lambda is {} ({} tried). What is tested or \
+                 written are the neurons by {}.",
                 self.score.selected,
                 self.score.share,
                 self.score.appear[0],
@@ -51,6 +52,10 @@ impl Report for Languages {
                 self.threshold,
                 self.score.lambda,
                 self.score.path.len(),
+                match self.by {
+                    Method::Score => "the score",
+                    Method::Lape => "LAPE",
+                },
             )),
             self.per_language(),
             self.appear(),
@@ -209,8 +214,14 @@ impl Report for Null {
     }
 }
 
-/// What was read of each language.
-pub fn texts_block(languages: &[Language]) -> Block {
+/// What was read of each language, with what is to be noted.
+pub(super) fn texts_blocks(languages: &[Language], notes: &[String]) -> Vec<Block> {
+    let mut blocks = vec![Block::heading("Texts"), texts_table(languages)];
+    blocks.extend(notes.iter().map(|note| Block::text(format!("Note: {note}."))));
+    blocks
+}
+
+fn texts_table(languages: &[Language]) -> Block {
     let row = |language: &Language| {
         let share = |value: f64| Cell::Number { value, digits: 3 };
         vec![

@@ -14,7 +14,7 @@ use super::masks::selectors;
 use super::report::{figure_name, table};
 use super::score::Rates;
 use super::speech::Judge;
-use crate::analysis::tasks::{Options as Scoring, Subject, perplexity};
+use crate::analysis::tasks::{Options as Scoring, Start, Subject, perplexity};
 use crate::analysis::{Estimate, Figures};
 use crate::data::TextSet;
 use crate::generate::{Generator, Options as Generating, Sampler};
@@ -220,7 +220,7 @@ impl Pilot<'_> {
             Estimate::mean(&hits, self.helm.seed)
         };
         let written: Vec<String> = texts.iter().filter(|text| !text.trim().is_empty()).cloned().collect();
-        let scoring = Scoring { seed: self.helm.seed, ..Scoring::default() };
+        let scoring = Scoring { seed: self.helm.seed, start: Start::Tokenizer, ..Scoring::default() };
         let nats = match written.is_empty() {
             true => Estimate::exact(f64::NAN),
             false => {
@@ -247,6 +247,12 @@ impl Steering {
         ]
     }
 
+    /// By how much more of the texts are in the wanted language than with random neurons; the interval is over directions.
+    pub fn gain(&self) -> Estimate {
+        let gains = self.turns.iter().map(|t| t.steered.wanted.value - t.random.wanted.value);
+        Estimate::mean(&gains.collect::<Vec<f64>>(), self.helm.seed)
+    }
+
     /// Mean nats per token of what was written, in the same order.
     pub fn nats(&self) -> [f64; 3] {
         [self.mean(|t| t.free.nats.value), self.mean(|t| t.steered.nats.value), self.mean(|t| t.random.nats.value)]
@@ -261,6 +267,9 @@ impl Figures for Steering {
         };
         let mut figures: Vec<(String, f64)> = named("wanted", self.wanted()).into_iter().collect();
         figures.extend(named("nats", self.nats()));
+        let gain = self.gain();
+        figures.push(("steering.gain.wanted".to_string(), gain.value));
+        figures.push(("steering.gain.least".to_string(), gain.ends().0));
         for (to, name) in self.languages.iter().enumerate() {
             let into: Vec<f64> = self.turns.iter().filter(|t| t.to == to).map(|t| t.steered.wanted.value).collect();
             let mean = into.iter().sum::<f64>() / into.len() as f64;
@@ -334,6 +343,10 @@ impl Report for Steering {
                 self.helm.prompts, self.helm.written, self.helm.factor
             )),
             summary,
+            table(
+                &["share in the wanted language", "steered less random, mean over directions"],
+                vec![vec![Cell::text("gain by language neurons"), self.gain().cell(digits)]],
+            ),
             heat("Steered by language neurons", |t| &t.steered),
             heat("Steered by random neurons: the control", |t| &t.random),
             Block::Table(Table { columns, rows: self.turns.iter().map(line).collect() }),

@@ -5,9 +5,9 @@ use serde::{Deserialize, Serialize};
 use super::deactivate::{Asking, Deactivation, deactivate};
 use super::lens::{ScriptLens, script_lens};
 use super::pass::{Counted, count};
-use super::report::texts_block;
+use super::report::texts_blocks;
 use super::steer::{Helm, Steering, steer};
-use super::texts::{Language, Reading, Texts, held_out, sets, survey};
+use super::texts::{Language, Reading, Texts, held_out, notes, sets, survey};
 use super::{Comparison, Counts, Languages, Masks, Options, Rates, languages};
 use crate::Result;
 use crate::analysis::Figures;
@@ -127,7 +127,7 @@ pub fn study(
     }
     let masks = match tests.masks {
         Some(masks) => masks.in_order(&counts.languages)?,
-        None => study.found.score.masks.clone(),
+        None => study.found.chosen().masks.clone(),
     };
     let rates = Rates::of(&counts);
     if let Some(asking) = &agenda.asking {
@@ -158,11 +158,16 @@ impl Report for Study {
 }
 
 impl Study {
+    /// What a reader should know of the texts before believing the rest.
+    pub fn notes(&self) -> Vec<String> {
+        notes(&self.texts, &self.found.tokens)
+    }
+
     /// The parts of its report, each with a name.
     pub fn sections(&self) -> Vec<(&'static str, Vec<Block>)> {
         let mut sections = vec![("Neurons", self.found.blocks())];
         if !self.texts.is_empty() {
-            sections.push(("Texts", vec![Block::heading("Texts"), texts_block(&self.texts)]));
+            sections.push(("Texts", texts_blocks(&self.texts, &self.notes())));
         }
         let more = [
             ("Scripts", self.lens.as_ref().map(Report::blocks)),

@@ -14,6 +14,14 @@ use crate::{Error, Result};
 
 /// Where more than this share of a language's tokens are unknown to the tokenizer, its neurons would be those of `<unk>`.
 const UNKNOWN: f64 = 0.5;
+/// Where more than this share of a language's tokens are parts of characters, a note says so.
+const IN_PARTS: f64 = 0.5;
+/// As many tokens of every language are counted as the smallest has; a language with less than this part of another's
+/// tokens would leave next to nothing to be counted.
+const UNEQUAL: u64 = 100;
+/// Neurons are ranked well from about 50,000 tokens of a language on (the method card); with fewer than this a note says
+/// so.
+const FEW: u64 = 10_000;
 /// Marks the draw of documents that are kept for tests.
 const HELD: u64 = 0x6865_6c64;
 
@@ -127,7 +135,8 @@ pub struct Language {
 /// Looks through all texts: one pass of the tokenizer, without the network.
 ///
 /// # Errors
-/// Fewer than two languages, one without a text or a token to count, or one that the tokenizer does not know.
+/// Fewer than two languages, one without a text or a token to count, one with a hundredth of another's tokens to count, or
+/// one that the tokenizer does not know.
 pub fn survey(model: &Model, texts: Texts, reading: &Reading) -> Result<Vec<Language>> {
     let groups = texts.languages();
     if let Some(empty) = texts.empty() {
@@ -163,7 +172,44 @@ pub fn survey(model: &Model, texts: Texts, reading: &Reading) -> Result<Vec<Lang
             "give the language more texts, or hold fewer out",
         ));
     }
+    let wanted = |language: &Language| reading.tokens.map_or(language.available, |most| most.min(language.available));
+    let (least, most) = (languages.iter().min_by_key(|l| wanted(l)), languages.iter().max_by_key(|l| wanted(l)));
+    if let (Some(least), Some(most)) = (least, most)
+        && wanted(most) > UNEQUAL.saturating_mul(wanted(least))
+    {
+        return Err(Error::invalid(
+            format!(
+                "`{}` has {} tokens to count and `{}` {}: as many of every language are counted, so {} alone",
+                most.name,
+                wanted(most),
+                least.name,
+                wanted(least),
+                wanted(least)
+            ),
+            format!("give `{}` more texts, leave it out, or ask for fewer of all with --tokens", least.name),
+        ));
+    }
     Ok(languages)
+}
+
+/// What a reader should know of texts before believing what they gave; `counted` are the tokens of each language that were
+/// counted.
+pub fn notes(languages: &[Language], counted: &[u64]) -> Vec<String> {
+    let mut notes = Vec::new();
+    if let Some(few) = counted.iter().min().filter(|few| **few < FEW) {
+        notes.push(format!(
+            "{few} tokens of a language were counted; neurons are ranked well from about 50000 on, and below {FEW} much \
+             of the order is chance"
+        ));
+    }
+    for language in languages.iter().filter(|language| language.fragments > IN_PARTS) {
+        notes.push(format!(
+            "{:.0} % of the tokens of `{}` are parts of characters, so that its neurons may be those of its script's bytes",
+            100.0 * language.fragments,
+            language.name
+        ));
+    }
+    notes
 }
 
 /// The texts that are kept for tests, at most so many documents of each language.

@@ -5,6 +5,7 @@
 //! than the context is scored window by window, every token once. One thing differs: a prompt that is cut on the left
 //! keeps the tokens that the tokenizer puts before every text, without which many models fail.
 
+use super::Start;
 use super::subject::Subject;
 use crate::Result;
 use crate::store::Tokenizer;
@@ -61,18 +62,18 @@ impl<'a> Coder<'a> {
         self.tokenizer.encode(text, false)
     }
 
-    /// What stands before the first token of a text that has no prompt: the tokenizer's own tokens, or BOS, or EOS. Empty
-    /// where there is none; then the first token is not scored.
-    pub fn start(&self) -> Vec<u32> {
-        if !self.prefix.is_empty() {
+    /// What stands before the first token of a text that has no prompt. Empty where there is nothing; then the first token
+    /// is not scored.
+    pub fn start(&self, start: Start) -> Vec<u32> {
+        if start == Start::Tokenizer || !self.prefix.is_empty() {
             return self.prefix.clone();
         }
         self.tokenizer.bos().or(self.tokenizer.eos().first().copied()).into_iter().collect()
     }
 
     /// [`Coder::start`] in words.
-    pub fn start_words(&self) -> String {
-        let words: Vec<String> = self.start().iter().map(|id| self.tokenizer.token_text(*id)).collect();
+    pub fn start_words(&self, start: Start) -> String {
+        let words: Vec<String> = self.start(start).iter().map(|id| self.tokenizer.token_text(*id)).collect();
         match words.is_empty() {
             true => "nothing, so its first token is not scored".to_string(),
             false => words.join(" "),
@@ -87,7 +88,7 @@ impl<'a> Coder<'a> {
         let moved = moved.to_string();
         if trimmed.is_empty() {
             let ids = self.bare(&tail)?;
-            let (mut context, mut continuation) = (self.start(), ids);
+            let (mut context, mut continuation) = (self.start(Start::Always), ids);
             if context.is_empty() && !continuation.is_empty() {
                 context.push(continuation.remove(0));
             }

@@ -52,12 +52,25 @@ pub struct Options {
     pub draws: usize,
     /// How answers are written.
     pub sampler: Sampler,
+    /// What stands before a plain text.
+    pub start: Start,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { batch: 16, seed: 0, draws: 1000, sampler: Sampler::Greedy }
+        Self { batch: 16, seed: 0, draws: 1000, sampler: Sampler::Greedy, start: Start::Always }
     }
+}
+
+/// What stands before a text that has no prompt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// What the tokenizer puts there, or else its BOS, or else its EOS, so that the first token is scored too: the rule of
+    /// lm-evaluation-harness.
+    Always,
+    /// What the tokenizer puts there and nothing else: what recording and counting read. A network that never met BOS before
+    /// text may need hundreds of tokens to recover from it.
+    Tokenizer,
 }
 
 /// Asks every item of a task and scores the answers. `progress` hears (items done, items in all).

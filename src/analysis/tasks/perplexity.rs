@@ -56,8 +56,7 @@ pub struct TextNats {
 
 /// The likelihood of texts, each a document of its own.
 ///
-/// Before a text stands what the tokenizer puts there, or else its BOS, or else its EOS ([`Perplexity::start`] says which);
-/// it is context only. A text longer than the model's context is cut into windows; every token is scored once, with at
+/// Before a text stands what [`Options::start`] says ([`Perplexity::start`] names it); it is context only. A text longer than the model's context is cut into windows; every token is scored once, with at
 /// least the token before it (see [`super::evaluate`]). Special tokens are context, never scored. `progress` hears
 /// (windows done, windows in all).
 ///
@@ -73,7 +72,7 @@ pub fn perplexity(
     let mut requests = Vec::new();
     for (i, text) in texts.iter().enumerate() {
         let mut continuation = coder.bare(text)?;
-        let mut context = coder.start();
+        let mut context = coder.start(options.start);
         if context.is_empty() && !continuation.is_empty() {
             context.push(continuation.remove(0));
         }
@@ -111,7 +110,7 @@ pub fn perplexity(
         accuracy: hits.value,
         accuracy_interval: hits.interval,
         tokens: scored.iter().map(|d| d.tokens).sum(),
-        start: coder.start_words(),
+        start: coder.start_words(options.start),
         documents,
     })
 }

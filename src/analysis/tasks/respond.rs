@@ -1,9 +1,9 @@
 //! Answers that the model writes: greedy, until a stop text.
 
-use super::Options;
 use super::coder::Coder;
 use super::likelihood::rows_at_once;
 use super::subject::Subject;
+use super::{Options, Start};
 use crate::Result;
 use crate::data::Task;
 use crate::generate::{self, ABSTENTION, Finish, Generator, StopWhen};
@@ -44,7 +44,7 @@ pub(super) fn respond(
     for (i, prompt) in prompts.iter().enumerate() {
         let mut ids = coder.encode(prompt.text)?;
         if ids.is_empty() {
-            ids = coder.start();
+            ids = coder.start(Start::Always);
         }
         let (ids, cut) = coder.cut(ids, room);
         out[i].cut = cut;

@@ -4,7 +4,7 @@ use super::group::{Group, Split};
 use super::methods::Fitted;
 use crate::Result;
 use crate::analysis::registry;
-use crate::analysis::tasks::{Options as Asking, Subject, evaluate, perplexity};
+use crate::analysis::tasks::{Options as Asking, Start, Subject, evaluate, perplexity};
 use crate::generate::Sampler;
 use crate::hook::{Pass, Values};
 use crate::models::Model;
@@ -47,8 +47,8 @@ pub(super) fn measure(
     sampler: &Sampler,
     seed: u64,
 ) -> Result<Vec<Unit>> {
-    // Intervals are drawn by whoever compares.
-    let options = Asking { batch: BATCH, seed, draws: 0, sampler: sampler.clone() };
+    // Intervals are drawn by whoever compares; texts are scored as statistics read them.
+    let options = Asking { batch: BATCH, seed, draws: 0, sampler: sampler.clone(), start: Start::Tokenizer };
     match group.asked(split) {
         Some((task, items)) => {
             let result = evaluate(subject, task, items, &options, &mut |_, _| {})?;

@@ -65,8 +65,12 @@ impl StepKind for Languages {
         ("deactivation.diagonal", "mean ln ratio of a language's perplexity without its own neurons"),
         ("deactivation.off_diagonal", "mean size of the same without another language's neurons"),
         ("deactivation.random.*", "the control, random neurons: `same_layers`, `same_rates`"),
+        ("deactivation.everything", "mean ln ratio without any MLP neuron: what there is to lose"),
         ("*.own_loss", "ln ratio of a language without its own neurons, such as `en.own_loss`"),
-        ("steering.*.*", "`free`, `steered` and `random` shares in the `wanted` language and `nats` per token"),
+        (
+            "steering.*.*",
+            "`free`, `steered` and `random` shares in the `wanted` language and `nats` per token; `gain.wanted`: steered less random, `gain.least`: the lower end of its interval",
+        ),
         ("*.steered_into", "share of steered texts in a language when it is wanted"),
     ];
     type Params = Params;
