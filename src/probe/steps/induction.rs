@@ -63,6 +63,6 @@ impl StepKind for Induction {
             kind: params.kind,
             draws: params.draws,
         };
-        StepOutput::of(&causal(&context.model.decoder, &Pool::of(context.model), &options)?)
+        StepOutput::of(&causal(&context.model.decoder, &Pool::of(context.model), &[], &options)?)
     }
 }
