@@ -14,7 +14,7 @@ use crate::data::{LensPrompts, read_texts};
 #[command(after_help = "Examples:
   optrode lens ./stories260K --text 'Once upon a time there was a dog'
   optrode lens ./stories260K --file stories.jsonl:story --report lens.html --json
-  optrode lens ./stories260K --prompts lens-prompts/evaluations/lens-eval-typo.json
+  optrode lens ./stories260K --prompts lens-eval-words.json
 
 With --prompts, whether some layer holds the concepts that the file names for its prompts. Without a text, some paragraphs that come with the program.")]
 pub struct Args {

@@ -125,9 +125,10 @@ fn read_set(bits: &Path, csv: &Path) -> Result<Vec<Labelled>> {
     let mut lines = text.lines();
     let header: Vec<&str> = lines.next().unwrap_or("").split(',').collect();
     let column = |name: &str| {
-        header.iter().position(|c| c.trim() == name).ok_or_else(|| {
-            Error::file(csv, format!("there is no column `{name}`"), "the first line names the columns")
-        })
+        header
+            .iter()
+            .position(|c| c.trim() == name)
+            .ok_or_else(|| Error::file(csv, format!("there is no column `{name}`"), "the first line names the columns"))
     };
     let (alphabet, character) = (column("alphabet")?, column("character")?);
     let lines: Vec<&str> = lines.filter(|line| !line.trim().is_empty()).collect();

@@ -174,9 +174,8 @@ impl CustomOp2 for Mix {
 
     fn bwd(&self, p: &Tensor, v: &Tensor, _: &Tensor, grad: &Tensor) -> Candle<(Option<Tensor>, Option<Tensor>)> {
         let grad = grad.contiguous()?;
-        let (dp, dv) = opened([p, v, &grad], |[ps, vs, dz]| {
-            (self.sizes.inner(dz, vs, 1.0), self.sizes.to_keys(ps, dz, 1.0))
-        })?;
+        let (dp, dv) =
+            opened([p, v, &grad], |[ps, vs, dz]| (self.sizes.inner(dz, vs, 1.0), self.sizes.to_keys(ps, dz, 1.0)))?;
         Ok((like(dp, p)?, like(dv, v)?))
     }
 }

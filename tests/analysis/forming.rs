@@ -68,12 +68,18 @@ fn repeated_rows_repeat_and_vary_in_length() {
 fn every_condition_trains_and_clamps_what_it_says() {
     let data = small(0);
     let all = [Condition::Free, Condition::Step1All].into_iter().chain(Condition::CLAMPS);
-    let tasks: Vec<(Task, Options)> = all.map(|condition| (Task { data, pictures: false, condition, live: 2 }, options(20))).collect();
+    let tasks: Vec<(Task, Options)> =
+        all.map(|condition| (Task { data, pictures: false, condition, live: 2 }, options(20))).collect();
     let formed = side_by_side(&tasks, &|task| FewShot::new(task.data), &|_| {}).unwrap();
     for (formed, (task, options)) in formed.iter().zip(&tasks) {
         assert_eq!(formed.task, *task);
         assert_eq!(formed.curve.points.len(), 2);
-        assert_eq!(formed.curve, form(task, FewShot::new(task.data).unwrap(), options).unwrap().curve, "{:?} repeats", task.condition);
+        assert_eq!(
+            formed.curve,
+            form(task, FewShot::new(task.data).unwrap(), options).unwrap().curve,
+            "{:?} repeats",
+            task.condition
+        );
         assert!(formed.curve.last().is_finite());
     }
     let loss = |condition: Condition| {
@@ -160,7 +166,8 @@ fn characters_become_classes_and_files_that_do_not_fit_are_refused() {
 fn the_shared_characters_are_292_of_which_50_occur_twice() {
     let Some(folder) = shared("data/omniglot") else { return };
     let path = |name: &str| folder.join(name);
-    let names = ["background_small1", "background_small2"].map(|n| [path(&format!("{n}.bits")), path(&format!("{n}.csv"))]);
+    let names =
+        ["background_small1", "background_small2"].map(|n| [path(&format!("{n}.bits")), path(&format!("{n}.csv"))]);
     let sets: Vec<(&Path, &Path)> = names.iter().map(|[bits, csv]| (bits.as_path(), csv.as_path())).collect();
     let characters = Omniglot::read(&sets).unwrap();
     assert_eq!(characters.characters(), 136 + 156 - 50, "Greek and Latin are in both");

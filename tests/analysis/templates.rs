@@ -89,14 +89,21 @@ fn scores_are_those_that_transformer_lens_computes() {
                         let pattern = seen.block(layer, "attn.hook_pattern").get(0).unwrap().get(head).unwrap();
                         let got = similarity(&floats(&pattern), &template.matrix(&tokens), measure, excluded);
                         let agrees = expected.map_or(got.is_nan(), |expected| (got - expected).abs() < bound);
-                        assert!(agrees, "{name} {layer}.{head} {template:?} {measure:?} {excluded:?}: {got} {expected:?}");
+                        assert!(
+                            agrees,
+                            "{name} {layer}.{head} {template:?} {measure:?} {excluded:?}: {got} {expected:?}"
+                        );
                         compared += 1;
                     }
                 }
             }
         }
         // Three templates, two measures, four ways to leave attention out.
-        assert_eq!(compared, rows.as_array().unwrap().len() * 24 * net.facts().layers.len() * net.facts().n_heads, "{name}");
+        assert_eq!(
+            compared,
+            rows.as_array().unwrap().len() * 24 * net.facts().layers.len() * net.facts().n_heads,
+            "{name}"
+        );
     }
 }
 

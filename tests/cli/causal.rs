@@ -21,7 +21,8 @@ fn pair<'a>(command: &'a str, model: &'a str, texts: [&'a str; 4]) -> Vec<&'a st
 #[test]
 fn every_site_is_patched_and_shown() {
     let Some((here, model)) = desk() else { return };
-    let args = [&pair("patch", &model, ["The dog", "The cat", " was", " and"])[..], &["--sites", "all", "--json"]].concat();
+    let args =
+        [&pair("patch", &model, ["The dog", "The cat", " was", " and"])[..], &["--sites", "all", "--json"]].concat();
     let out: Value = serde_json::from_str(&succeeds(here.path(), &args)).unwrap();
     let maps = out["result"]["patching"]["maps"].as_array().unwrap();
     let shape = |map: &Value| (map["effect"].as_array().unwrap().len(), map["effect"][0].as_array().unwrap().len());
@@ -39,7 +40,7 @@ fn every_site_is_patched_and_shown() {
     assert_eq!(maps.len(), 10);
     let noise = [&args[..args.len() - 1], &["--noise", "--report", "patch.html"]].concat();
     let shown = succeeds(here.path(), &noise);
-    assert!(shown.contains("attn.hook_pattern") && shown.contains("key head") && shown.contains("` dog`"), "{shown}");
+    assert!(shown.contains("attn.hook_pattern") && shown.contains("key head") && shown.contains("` The`"), "{shown}");
     assert!(std::fs::read_to_string(here.path().join("patch.html")).unwrap().contains("hook_resid_mid"));
 }
 
@@ -49,7 +50,11 @@ fn prompts_and_answers_that_do_not_fit_are_refused() {
     let longer = ["The dog", "The very big dog", " was", " and"];
     let several = ["The dog", "The cat", " extraordinarily", " and"];
     for command in ["patch", "attribute"] {
-        refuses(here.path(), &pair(command, &model, several), &["the correct answer", "extraordinarily", "expected 1", "first token"]);
+        refuses(
+            here.path(),
+            &pair(command, &model, several),
+            &["the correct answer", "extraordinarily", "expected 1", "first token"],
+        );
     }
     refuses(here.path(), &pair("patch", &model, longer), &["clean and", "corrupted tokens", "equal length"]);
     let through = |receiver: &'static str| [&pair("attribute", &model, longer)[..], &["--through", receiver]].concat();
@@ -80,7 +85,18 @@ fn heads_that_do_not_exist_are_refused() {
 fn an_edit_of_shared_keys_or_values_says_which_query_heads_it_touches() {
     let desk = Desk::new("llama");
     desk.edits("edit.json", json!([{"site": "blocks.0.attn.hook_v[kv_head=1]", "op": "zero"}]));
-    let args = ["record", "m", "--token-ids", "ids.json", "--sites", "logits", "--out", "a.safetensors", "--edit", "edit.json"];
+    let args = [
+        "record",
+        "m",
+        "--token-ids",
+        "ids.json",
+        "--sites",
+        "logits",
+        "--out",
+        "a.safetensors",
+        "--edit",
+        "edit.json",
+    ];
     let ran = run(desk.root(), &args);
     assert_eq!(ran.code, 0, "{}", ran.err);
     assert!(ran.err.contains("`blocks.0.attn.hook_v[kv_head=1]` touches query heads 2, 3"), "{}", ran.err);
@@ -105,12 +121,12 @@ fn concepts_and_questions_are_read_from_files() {
     let Some((here, model)) = desk() else { return };
     let write = |name: &str, content: Value| std::fs::write(here.path().join(name), content.to_string()).unwrap();
     let item = |prompt: &str, concept: &str| json!({"name": prompt, "prompt": prompt, "intermediates": [concept]});
-    write("lens-eval-a.json", json!({"items": [item("The dog was so", "happy"), item("It was a big", "dog")]}));
+    write("lens-eval-a.json", json!({"items": [item("Lily was so", "happy"), item("Tim was her best", "friend")]}));
     let out = succeeds(here.path(), &["lens", &model, "--prompts", "lens-eval-a.json", "--json"]);
     let out: Value = serde_json::from_str(&out).unwrap();
     assert_eq!((&out["result"]["prompts"], &out["result"]["left_out"]), (&json!(2), &json!(0)));
     assert_eq!(out["result"]["layers"].as_array().unwrap().len(), 6);
-    write("lens-eval-poetry.json", json!({"items": [item("one\ntwo", "dog"), item("three", "dog")]}));
+    write("lens-eval-poetry.json", json!({"items": [item("one\ntwo", "happy"), item("three", "big")]}));
     let refused = |args: &[&str], words: &[&str]| refuses(here.path(), args, words);
     refused(&["lens", &model, "--prompts", "lens-eval-poetry.json"], &["`three`", "line break"]);
     write("lens-eval-b.json", json!({"items": [item("It was", "constitutional")]}));
@@ -118,13 +134,13 @@ fn concepts_and_questions_are_read_from_files() {
     write("broken.json", json!({"item": []}));
     refused(&["lens", &model, "--prompts", "broken.json"], &["broken.json", "items"]);
     let func = |template: &str| {
-        json!({"categories": [{"name": "pets", "args": ["dog", "cat"], "funcs": [
-            {"name": "is", "template": template, "answers": {"dog": "big", "cat": "little"}}]}]})
+        json!({"categories": [{"name": "people", "args": ["Lily", "Timmy"], "funcs": [
+            {"name": "is", "template": template, "answers": {"Lily": "happy", "Timmy": "little"}}]}]})
     };
-    write("questions.json", func("The {arg} was so"));
+    write("questions.json", func("{arg} was so"));
     let out = succeeds(here.path(), &["patch", &model, "--questions", "questions.json", "--json"]);
     let out: Value = serde_json::from_str(&out).unwrap();
     assert_eq!(out["result"]["pairs"].as_array().unwrap().len(), 2, "each way round");
-    write("questions.json", func("The pet was so"));
-    refused(&["patch", &model, "--questions", "questions.json"], &["questions.json", "`pets/is`", "{arg}"]);
+    write("questions.json", func("It was so"));
+    refused(&["patch", &model, "--questions", "questions.json"], &["questions.json", "`people/is`", "{arg}"]);
 }

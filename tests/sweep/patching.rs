@@ -108,7 +108,11 @@ fn maps_of_heads_are_those_of_runs_with_one_head_patched() {
                         let moved = ld(&with(&net, base, source, &[site])) - start;
                         let expected = if direction == Direction::Denoise { moved / span } else { -moved / span };
                         let scale = (1.0 / span.abs()).max(1.0);
-                        assert!((got - expected).abs() < 1e-4 * scale, "{name} {:?} {block}.{head}: {got} {expected}", map.component);
+                        assert!(
+                            (got - expected).abs() < 1e-4 * scale,
+                            "{name} {:?} {block}.{head}: {got} {expected}",
+                            map.component
+                        );
                     }
                 }
             }

@@ -78,7 +78,7 @@ pub fn attribution_patching(
                 let parts: Vec<f64> = match component.columns() {
                     Columns::Positions => product.sum(1)?.to_vec1()?, // [t, d_model]
                     _ if *component == Component::Pattern => product.sum((1, 2))?.to_vec1()?, // [h, query, key]
-                    _ => product.sum((0, 2))?.to_vec1()?, // [t, h, d_head]
+                    _ => product.sum((0, 2))?.to_vec1()?,             // [t, h, d_head]
                 };
                 sums.iter_mut().zip(parts).for_each(|(s, x)| *s += x);
             }

@@ -165,6 +165,12 @@ impl Experiment {
         (!own.is_empty()).then(|| own.iter().sum::<f64>() / own.len() as f64)
     }
 
+    /// How the last third of the way compares with the middle one ([`Curve::late_speed`]), mean over seeds.
+    pub fn late_speed(&self, condition: Condition) -> Option<f64> {
+        let own: Vec<f64> = self.of(condition).map(|t| t.curve.late_speed(LEARNT)).collect::<Option<_>>()?;
+        (!own.is_empty()).then(|| own.iter().sum::<f64>() / own.len() as f64)
+    }
+
     fn of(&self, condition: Condition) -> impl Iterator<Item = &Trained> {
         self.clamps.iter().filter(move |t| t.condition == condition)
     }

@@ -1,7 +1,7 @@
 //! The parts of the claim, and the figures that they rest on.
 
 use super::clamps::Condition;
-use super::experiment::{Experiment, Trained};
+use super::experiment::{Experiment, LEARNT, PLATEAU, Trained};
 use crate::analysis::Figures;
 use crate::report::{Cell, Figure, Judged, Verdict};
 
@@ -20,11 +20,15 @@ impl Experiment {
             };
             verdicts.push(Judged { name: name.into(), verdict, reason: reason.into(), figures: figures.collect() });
         };
-        let free = self.free.plateau();
+        let (halfway, late) = (self.free.curve.on_the_way(0.5, LEARNT), self.free.curve.late_speed(LEARNT));
         judge(
             "unclamped training waits near ln 2 and then drops",
-            free.map(|share| share > 0.1),
-            vec![("share of the way on the plateau".into(), free), ("learnt at".into(), self.free.learnt())],
+            halfway.zip(late).map(|(loss, late)| (PLATEAU.0..=PLATEAU.1).contains(&loss) && late > 1.0),
+            vec![
+                ("loss halfway".into(), halfway),
+                ("speed of the last third over the middle one".into(), late),
+                ("learnt at".into(), self.free.learnt()),
+            ],
         );
         let at = |c: Condition| self.learnt(c);
         for pair in Condition::CLAMPS.windows(2) {
@@ -35,12 +39,15 @@ impl Experiment {
                 vec![(slower.name().into(), at(slower)), (faster.name().into(), at(faster))],
             );
         }
-        let plateau = |c: Condition| self.plateau(c);
+        let late = |c: Condition| self.late_speed(c);
         for condition in [Condition::Match, Condition::Layer1Copy] {
             judge(
-                &format!("\"{}\" has less of a plateau than no clamp", condition.name()),
-                plateau(condition).zip(plateau(Condition::None)).map(|(a, b)| a < 0.5 * b),
-                vec![(condition.name().into(), plateau(condition)), ("none".into(), plateau(Condition::None))],
+                &format!("\"{}\" has no plateau: learning only slows down, unlike without a clamp", condition.name()),
+                late(condition).zip(late(Condition::None)).map(|(clamped, none)| clamped < 1.0 && none > 1.0),
+                vec![
+                    (format!("speed of the last third over the middle one, {}", condition.name()), late(condition)),
+                    ("none".into(), late(Condition::None)),
+                ],
             );
         }
         let several = self.strengths.iter().filter(|s| **s > 0.2).count();

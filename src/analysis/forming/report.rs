@@ -1,7 +1,7 @@
 //! What trainings look like.
 
 use super::clamps::Condition;
-use super::experiment::{Experiment, Trained};
+use super::experiment::{Experiment, LEARNT, Trained};
 use super::run::{Curve, Moment};
 use crate::report::chart::{Axis, Line, Plot};
 use crate::report::{Block, Cell, Chart, Column, Report, Table};
@@ -12,7 +12,7 @@ pub fn curves<'a>(title: &str, caption: &str, named: impl Iterator<Item = (Strin
     let mut series: Vec<Line> = Vec::new();
     for (name, curve) in named {
         longest = curve.points.last().map_or(longest, |p| longest.max(p.0));
-        series.push(Line { name, points: curve.points.clone(), band: Vec::new(), reference: false });
+        series.push(Line { name, points: joined(&curve.points), band: Vec::new(), reference: false });
     }
     let guess = std::f64::consts::LN_2;
     series.push(Line {
@@ -26,6 +26,18 @@ pub fn curves<'a>(title: &str, caption: &str, named: impl Iterator<Item = (Strin
         caption: caption.to_string(),
         plot: Plot::Lines { x: Axis::new("sequences seen"), y: Axis::new("loss, nats"), series },
     })
+}
+
+/// Points of a curve in a figure, at most.
+const SHOWN: usize = 120;
+
+/// Neighbouring points joined to their mean, where there are too many to be told apart.
+fn joined(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
+    let mean = |part: &[(f64, f64)]| {
+        let n = part.len() as f64;
+        (part.iter().map(|p| p.0).sum::<f64>() / n, part.iter().map(|p| p.1).sum::<f64>() / n)
+    };
+    points.chunks(points.len().div_ceil(SHOWN).max(1)).map(mean).collect()
 }
 
 /// One number per head over training.
@@ -69,7 +81,8 @@ impl Experiment {
             let thousands = |value: f64| Cell::Number { value: value / 1000.0, digits: 1 };
             let at = self.learnt(*c).map_or(Cell::text("not learnt"), thousands);
             let share = self.plateau(*c).map_or(Cell::Empty, |value| Cell::Number { value, digits: 2 });
-            let mut row = vec![Cell::text(c.name()), at, Cell::count(paper), share];
+            let late = self.late_speed(*c).map_or(Cell::Empty, |value| Cell::Number { value, digits: 2 });
+            let mut row = vec![Cell::text(c.name()), at, Cell::count(paper), share, late];
             if self.plan.seeds.len() > 1 {
                 let own = self.learnt_by_seed(*c).unwrap_or_default();
                 let range = |pick: fn(f64, f64) -> f64| own.iter().copied().reduce(pick).map_or(Cell::Empty, thousands);
@@ -81,7 +94,8 @@ impl Experiment {
             "clamped",
             "loss 0.25 at, thousands of sequences",
             "the paper's figure, learning rate 1e-5",
-            "share of that on the plateau",
+            "share of that between 0.6 and 0.8",
+            "speed of the last third over the middle one",
         ];
         if self.plan.seeds.len() > 1 {
             columns.extend(["earliest seed", "latest seed"]);
@@ -98,10 +112,11 @@ impl Experiment {
         }
         let rows = self.pictures.iter().map(|t| {
             let at = t.learnt().map_or(Cell::text("not learnt"), |v| Cell::Number { value: v / 1000.0, digits: 1 });
-            let share = t.plateau().map_or(Cell::Empty, |value| Cell::Number { value, digits: 2 });
-            vec![Cell::text(t.condition.name()), at, share]
+            let late = t.curve.late_speed(LEARNT).map_or(Cell::Empty, |value| Cell::Number { value, digits: 2 });
+            vec![Cell::text(t.condition.name()), at, late]
         });
-        let columns = ["clamped", "loss 0.25 at, thousands of sequences", "share of that on the plateau"];
+        let columns =
+            ["clamped", "loss 0.25 at, thousands of sequences", "speed of the last third over the middle one"];
         vec![
             curves(
                 "Loss under each clamp, handwritten characters",

@@ -74,6 +74,26 @@ impl Curve {
         self.points.last().map_or(f64::NAN, |p| p.1)
     }
 
+    /// The loss after a share of the way to `bar`: mean over a tenth of the way around it.
+    pub fn on_the_way(&self, share: f64, bar: f64) -> Option<f64> {
+        let way = &self.points[..=self.points.iter().position(|(_, loss)| *loss <= bar)?];
+        let (n, around) = (way.len() as f64, 0.05 * way.len() as f64);
+        let first = (share * n - around).max(0.0) as usize;
+        let end = ((share * n + around).ceil() as usize).clamp(first + 1, way.len());
+        let first = first.min(end - 1);
+        Some(way[first..end].iter().map(|p| p.1).sum::<f64>() / (end - first) as f64)
+    }
+
+    /// How much faster the loss falls over the last third of the way to `bar` than over the middle one: above 1 where it
+    /// waits and then drops, below 1 where learning only ever slows down.
+    ///
+    /// The time spent near ln 2 does not tell them apart: every way down from ln 5 leads past it.
+    pub fn late_speed(&self, bar: f64) -> Option<f64> {
+        let at = |share: f64| self.on_the_way(share, bar);
+        let (a, b, c) = (at(1.0 / 3.0)?, at(2.0 / 3.0)?, at(1.0)?);
+        Some((b - c) / (a - b).max(1e-3))
+    }
+
     /// The longest run of sequences over which the loss stayed within `low..=high`.
     pub fn stay(&self, low: f64, high: f64) -> f64 {
         let step = self.points.first().map_or(0.0, |p| p.0);

@@ -197,7 +197,8 @@ fn ablated(
         };
         Ok(Lesion { heads: heads.to_vec(), effect })
     };
-    let controls = others(net, targets, seed, options.draws).iter().map(|heads| effect(heads)).collect::<Result<_>>()?;
+    let controls =
+        others(net, targets, seed, options.draws).iter().map(|heads| effect(heads)).collect::<Result<_>>()?;
     let added_back = (0..=targets.len()).map(|n| Ok(effect(&targets[n..])?.effect.second)).collect::<Result<_>>()?;
     Ok(Ablation {
         kind: options.kind,

@@ -15,6 +15,12 @@ impl Ablation {
         self.controls.iter().map(|c| c.effect.second_rise.value).fold(f64::NEG_INFINITY, f64::max)
     }
 
+    /// What the controls raise the second half by, mean over sets, with the interval over sets.
+    pub fn control_mean(&self) -> Option<Estimate> {
+        let rises: Vec<f64> = self.controls.iter().map(|c| c.effect.second_rise.value).collect();
+        (!rises.is_empty()).then(|| Estimate::mean(&rises, 0))
+    }
+
     fn word(&self) -> &'static str {
         match self.kind {
             Kind::Zero => "set to zero",
@@ -35,6 +41,9 @@ impl Figures for Ablation {
         if !self.controls.is_empty() {
             figures.push(("random.second_rise.max".to_string(), self.control_rise()));
         }
+        if let Some(mean) = self.control_mean() {
+            figures.push(("random.second_rise.mean".to_string(), mean.value));
+        }
         figures
     }
 }
@@ -48,6 +57,10 @@ impl Report for Ablation {
             vec![vec![Cell::text("none"), self.clean.0.cell(3), self.clean.1.cell(3), Cell::Empty, Cell::Empty]];
         rows.push(row(names(&self.target.heads), &self.target.effect));
         rows.extend(self.controls.iter().map(|c| row(format!("random: {}", names(&c.heads)), &c.effect)));
+        if let Some(mean) = self.control_mean() {
+            let name = Cell::text("random: mean and interval over the sets");
+            rows.push(vec![name, Cell::Empty, Cell::Empty, Cell::Empty, mean.cell(3)]);
+        }
         let columns = ["ablated", "first half", "second half", "first half rises by", "second half rises by"];
         let points = self.added_back.iter().enumerate().map(|(n, e)| (n as f64, e.value)).collect();
         let band = self.added_back.iter().map(Estimate::ends).collect();
@@ -148,10 +161,8 @@ impl Forbidden {
             values: self.later.iter().map(|r| of(r).value).collect(),
             intervals: self.later.iter().map(|r| of(r).ends()).collect(),
         };
-        let mut series = vec![
-            bars("nothing forbidden", &|r| r.before),
-            bars("in the previous-token heads", &|r| r.after),
-        ];
+        let mut series =
+            vec![bars("nothing forbidden", &|r| r.before), bars("in the previous-token heads", &|r| r.after)];
         if self.later.iter().all(|r| r.control.is_some()) {
             series.push(bars("in as many other heads (mean)", &|r| r.control.unwrap_or(r.before)));
         }

@@ -32,7 +32,8 @@ use crate::report::number;
 use crate::{Error, Result};
 
 pub use causal::{
-    Ablation, Causal, CausalOptions, Effect, Forbidden, Kind, Lesion, On, Reader as KReader, ablate, ablate_text, causal,
+    Ablation, Causal, CausalOptions, Effect, Forbidden, Kind, Lesion, On, Reader as KReader, ablate, ablate_text,
+    causal,
 };
 pub use circuit::{Spectrum, copying_score, ov_spectra};
 pub use composition::{Link, Reader, compositions};

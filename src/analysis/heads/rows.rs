@@ -52,7 +52,8 @@ impl Rows {
 
     /// The beginnings of texts, each given twice; the other half of a control row is the text before.
     pub fn of_texts(net: &Decoder, start: Option<u32>, texts: &[Vec<u32>], options: &Options) -> Result<Self> {
-        let room = net.facts().context.map_or(usize::MAX, |limit| limit.saturating_sub(usize::from(start.is_some())) / 2);
+        let room =
+            net.facts().context.map_or(usize::MAX, |limit| limit.saturating_sub(usize::from(start.is_some())) / 2);
         let n = options.n.min(room);
         let mut long: Vec<&[u32]> = texts.iter().filter(|t| t.len() >= n).map(|t| &t[..n]).collect();
         long.dedup();

@@ -95,7 +95,12 @@ pub fn concepts(model: &Model, prompts: &LensPrompts, seed: u64) -> Result<Conce
     }
     if kept.len() < 2 {
         return Err(Error::invalid(
-            format!("{} of the {} prompts of {} have a concept of one token", kept.len(), prompts.items.len(), prompts.name),
+            format!(
+                "{} of the {} prompts of {} have a concept of one token",
+                kept.len(),
+                prompts.items.len(),
+                prompts.name
+            ),
             "the lens reads single tokens: use a model with a larger vocabulary",
         ));
     }

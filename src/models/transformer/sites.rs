@@ -233,7 +233,13 @@ pub(in crate::models) struct Sizes {
 
 /// The table of a smaller network: of the decoder's sites those of these names (in a block, without `blocks.{l}.`), so
 /// that a name means the same everywhere. What the decoder has twice is what it is in a pre-norm block.
-pub(in crate::models) fn part(sizes: Sizes, layers: usize, before: &[&str], block: &[&str], after: &[&str]) -> SiteTable {
+pub(in crate::models) fn part(
+    sizes: Sizes,
+    layers: usize,
+    before: &[&str],
+    block: &[&str],
+    after: &[&str],
+) -> SiteTable {
     let mut table = SiteTable::default();
     let mut push = |from: &[Spec], names: &[&str], layer: Option<usize>| {
         let known = names.iter().filter_map(|name| from.iter().find(|spec| spec.name == *name));
