@@ -14,10 +14,16 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(refusal) => return optrode::cli::refuse(&refusal),
     };
-    // A trainer keeps every processor busy; Candle's own threads would only spin beside it.
-    if cli.trains() && std::env::var_os("CANDLE_NUM_THREADS").is_none() {
-        // SAFETY: the program has no other thread yet.
-        unsafe { std::env::set_var("CANDLE_NUM_THREADS", "1") };
+    if cli.trains() {
+        let processors = std::thread::available_parallelism().map_or(1, usize::from).to_string();
+        // A trainer keeps every processor busy; Candle's own threads would only spin beside it. Without a number of
+        // threads Candle reads the system's list of processors at every matrix product, which costs small ones double.
+        for (name, value) in [("CANDLE_NUM_THREADS", "1"), ("RAYON_NUM_THREADS", processors.as_str())] {
+            if std::env::var_os(name).is_none() {
+                // SAFETY: the program has no other thread yet.
+                unsafe { std::env::set_var(name, value) };
+            }
+        }
     }
     match optrode::cli::run(cli) {
         Ok(code) => code,

@@ -3,6 +3,7 @@
 //! - *repeated*: random tokens that begin again, `[start, s_1 .. s_n, s_1 .. s_k]`, answered by `s_(k+1)`; in the corrupted
 //!   prompt the first half has another token there. For any model, even without a tokenizer.
 //! - *indirect object* (Wang 2022): "When Mary and John went to the store, John gave a drink to" - " Mary", not " John".
+//! - *questions*: templates of a file, such as the lens prompts' `flexible-generalization.json`, with two arguments.
 //! - *greater than* (Hanna 2023): "The war lasted from the year 1741 to the year 17" - a later year, not an earlier one.
 
 use serde::{Deserialize, Serialize};
@@ -10,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::corpus::permutation;
 use super::heads::Pool;
 use super::patching::Pair;
+use crate::data::Question;
 use crate::hook::random::Stream;
 use crate::models::Model;
 use crate::{Error, Result};
@@ -45,11 +47,42 @@ pub fn pairs(model: &Model, set: Set, count: usize, seed: u64) -> Result<Vec<Pai
         Set::IndirectObject => indirect_object(model, count, seed),
         Set::GreaterThan => greater_than(model, count, seed),
     }?;
+    Ok(of_one_length(pairs))
+}
+
+/// Up to `count` pairs of questions: a template with one argument and with another whose answer differs. All of one length
+/// in tokens; those whose answers are several tokens are left out.
+///
+/// # Errors
+/// No tokenizer, and no pair left.
+pub fn questions(model: &Model, all: &[Question], count: usize, seed: u64) -> Result<Vec<Pair>> {
+    model.tokenizer()?;
+    let mut pairs = Vec::new();
+    for question in all {
+        for (clean, correct) in &question.answers {
+            for (corrupted, wrong) in question.answers.iter().filter(|(other, _)| *other != clean) {
+                let one = |text: &str| answer(model, "answer", &format!(" {text}")).ok();
+                let (Some(correct), Some(wrong)) = (one(correct), one(wrong)) else { continue };
+                if correct != wrong {
+                    let prompt = |argument: &str| model.encode(&question.prompt(argument));
+                    pairs.push(Pair { clean: prompt(clean)?, corrupted: prompt(corrupted)?, correct, wrong });
+                }
+            }
+        }
+    }
+    let mut pairs = of_one_length(equal(pairs)?);
+    Stream::new(seed, &[7]).shuffle(&mut pairs);
+    pairs.truncate(count);
+    Ok(pairs)
+}
+
+/// The pairs of the commonest length.
+fn of_one_length(pairs: Vec<Pair>) -> Vec<Pair> {
     // Maps have one column per position: the commonest length stays.
     let lengths: Vec<usize> = pairs.iter().map(|p| p.clean.len()).collect();
     let times = |n: usize| lengths.iter().filter(|l| **l == n).count();
     let common = lengths.iter().copied().max_by_key(|n| (times(*n), *n));
-    Ok(pairs.into_iter().filter(|p| Some(p.clean.len()) == common).collect())
+    pairs.into_iter().filter(|p| Some(p.clean.len()) == common).collect()
 }
 
 /// Tokens of a repeated prompt's half.
@@ -124,7 +157,7 @@ fn equal(pairs: Vec<Pair>) -> Result<Vec<Pair>> {
     let kept: Vec<Pair> = pairs.into_iter().filter(|p| p.clean.len() == p.corrupted.len()).collect();
     if kept.is_empty() {
         return Err(Error::invalid(
-            "no pair of the set has prompts of equal length in this model's tokens",
+            "no pair of the set has answers of one token and prompts of equal length in this model's tokenizer",
             "use the set `repeated`, or a pair of your own",
         ));
     }

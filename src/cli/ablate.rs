@@ -3,9 +3,15 @@
 use std::process::ExitCode;
 
 use clap::ValueEnum;
+use serde::Serialize;
 
 use super::common::{ModelArgs, OutputArgs};
-use crate::analysis::heads::{CausalOptions, Kind, Options, Pool, ablate, causal};
+use crate::analysis::heads::{Ablation, CausalOptions, Kind, Options, Pool, ablate, ablate_text, causal};
+use crate::data::organism::embedded;
+use crate::data::read_texts;
+use crate::models::Model;
+use crate::report::{Block, Report};
+
 use crate::{Error, Result};
 
 /// Arguments of `optrode ablate`.
@@ -15,7 +21,8 @@ use crate::{Error, Result};
   optrode ablate ./stories260K --top 2 --draws 2 --report ablation.html --json
 
 Without --heads, the strongest induction heads, which are found first; then the previous-token pattern is forbidden too, and
-the induction score looked at. Losses are of repeated random tokens; controls are random heads of the same layers.")]
+the induction score looked at. Losses are of random tokens that repeat, and of the beginnings of texts that repeat, which a
+model knows how to read the first time; controls are random heads of the same layers.")]
 pub struct Args {
     #[command(flatten)]
     model: ModelArgs,
@@ -28,7 +35,10 @@ pub struct Args {
     /// What takes the place of what a head gives.
     #[arg(long, value_enum, default_value_t = Op::Mean)]
     op: Op,
-    /// Random sets of heads to compare with.
+    /// Texts: a file, FILE.jsonl:FIELD or hub:org/name [default: some paragraphs that come with the program].
+    #[arg(long, value_name = "FILE")]
+    file: Option<String>,
+    /// Different random sets of heads to compare with.
     #[arg(long, default_value_t = CausalOptions::default().draws)]
     draws: usize,
     /// Tokens of a half.
@@ -76,10 +86,37 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         draws: args.draws,
     };
     let (net, pool, name) = (&model.decoder, Pool::of(&model), &args.model.model);
+    let texts = texts(&model, args.file.as_deref())?;
     if args.heads.is_empty() {
-        args.output.show("Ablation of induction heads", name, args.seed, &causal(net, &pool, &options)?)?;
+        args.output.show("Ablation of induction heads", name, args.seed, &causal(net, &pool, &texts, &options)?)?;
     } else {
-        args.output.show("Ablation", name, args.seed, &ablate(net, &pool, &args.heads, &options)?)?;
+        let mut both = Both(vec![ablate(net, &pool, &args.heads, &options)?]);
+        if !texts.is_empty() {
+            both.0.push(ablate_text(net, pool.start, &texts, &args.heads, &options)?);
+        }
+        args.output.show("Ablation", name, args.seed, &both)?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The ablation on random tokens, and on texts if there are any.
+#[derive(Serialize)]
+#[serde(transparent)]
+struct Both(Vec<Ablation>);
+
+impl Report for Both {
+    fn blocks(&self) -> Vec<Block> {
+        self.0.iter().flat_map(Report::blocks).collect()
+    }
+}
+
+/// The texts' tokens, without special ones; none where the model has no tokenizer and no file was named.
+fn texts(model: &Model, file: Option<&str>) -> Result<Vec<Vec<u32>>> {
+    let texts = match (file, model.tokenizer()) {
+        (Some(file), _) => read_texts(file)?,
+        (None, Ok(_)) => embedded::texts().into_iter().flat_map(|set| set.texts).collect(),
+        (None, Err(_)) => return Ok(Vec::new()),
+    };
+    let tokenizer = model.tokenizer()?;
+    texts.iter().map(|text| tokenizer.encode(text, false)).collect()
 }

@@ -51,7 +51,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         args.output.show("Path patching", name, seed, &paths(net, &pairs, receiver, form, args.strict)?)?;
     } else if args.patching {
         let direction = if args.noise { Direction::Noise } else { Direction::Denoise };
-        let found = attribution_patching(net, &pairs, &Component::ALL, direction)?;
+        let found = attribution_patching(net, &pairs, &Component::of(net), direction)?;
         args.output.show("Attribution patching", name, seed, &found)?;
     } else {
         args.output.show("Direct attribution", name, seed, &direct(net, &pairs)?)?;

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use crate::analysis::memory::{self, Needs};
 use crate::analysis::patching::Pair;
 use crate::analysis::{clamp, prompts, read_edits};
+use crate::data::read_questions;
 use crate::hook::{Edit, Standing, Values};
 use crate::models::{Model, OpenOptions};
 use crate::report::{Cell, Figure, Report, html, terminal};
@@ -176,6 +177,9 @@ pub struct PairArgs {
     /// A built-in set instead.
     #[arg(long, value_enum, default_value_t = PromptSet::Repeated, conflicts_with = "clean")]
     pub set: PromptSet,
+    /// Templates with arguments and answers instead: a file like the lens prompts' `flexible-generalization.json`.
+    #[arg(long, value_name = "FILE.json", conflicts_with_all = ["clean", "set"])]
+    pub questions: Option<PathBuf>,
     /// How many pairs of the set.
     #[arg(long, default_value_t = 8, conflicts_with = "clean")]
     pub count: usize,
@@ -201,6 +205,9 @@ impl PairArgs {
         let (Some(clean), Some(corrupted), Some(correct), Some(wrong)) =
             (&self.clean, &self.corrupted, &self.correct, &self.wrong)
         else {
+            if let Some(path) = &self.questions {
+                return prompts::questions(model, &read_questions(path)?, self.count, self.seed);
+            }
             let set = match self.set {
                 PromptSet::Repeated => prompts::Set::Repeated,
                 PromptSet::IndirectObject => prompts::Set::IndirectObject,

@@ -1,20 +1,22 @@
 //! `optrode lens`: what each layer would predict.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::common::{ModelArgs, OutputArgs};
 use crate::analysis::Corpus;
-use crate::analysis::lens::{Options, lens};
+use crate::analysis::lens::{Options, concepts, lens};
 use crate::data::organism::embedded;
-use crate::data::read_texts;
+use crate::data::{LensPrompts, read_texts};
 
 /// Arguments of `optrode lens`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   optrode lens ./stories260K --text 'Once upon a time there was a dog'
   optrode lens ./stories260K --file stories.jsonl:story --report lens.html --json
+  optrode lens ./stories260K --prompts lens-eval-words.json
 
-Without a text, some paragraphs that come with the program.")]
+With --prompts, whether some layer holds the concepts that the file names for its prompts. Without a text, some paragraphs that come with the program.")]
 pub struct Args {
     #[command(flatten)]
     model: ModelArgs,
@@ -24,6 +26,9 @@ pub struct Args {
     /// Texts: a file, FILE.jsonl:FIELD or hub:org/name.
     #[arg(long, value_name = "FILE")]
     file: Option<String>,
+    /// Prompts with the concepts that inner layers should hold: `lens-eval-*.json` of the lens prompts.
+    #[arg(long, value_name = "FILE.json", conflicts_with_all = ["text", "file"])]
+    prompts: Option<PathBuf>,
     /// Longest piece of a text, in tokens.
     #[arg(long, default_value_t = 256)]
     window: usize,
@@ -43,6 +48,11 @@ const PARAGRAPHS: usize = 3;
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     args.output.check()?;
     let model = args.model.open()?;
+    if let Some(path) = &args.prompts {
+        let found = concepts(&model, &LensPrompts::read(path)?, args.seed)?;
+        args.output.show("Concepts by logit lens", &args.model.model, args.seed, &found)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let texts = match (&args.file, args.text.is_empty()) {
         (Some(file), _) => read_texts(file)?,
         (None, false) => args.text.clone(),

@@ -17,11 +17,13 @@ use candle_core::{DType, Device, Tensor, Var};
 use serde::{Deserialize, Serialize};
 
 use super::transformer::WeightSource;
+use super::transformer::norm::TappedNorm;
+use super::transformer::sites::{self, NormSites};
 use super::{Input, Network, State, Tokens};
-use crate::hook::{Axis, Form, Kind, Output, Site, SiteId, SiteTable, Tap, random};
+use crate::hook::{Output, SiteId, SiteTable, Tap, random};
 use crate::nn::{
-    AttentionMask, CausalMask, Layout, Linear, Norm, NormKind, Rope, RopeScaling, RopeTables, masked, mix, scores,
-    softmax,
+    AttentionMask, CausalMask, Form, Layout, Linear, Norm, NormKind, Rope, RopeScaling, RopeTables, ScoreRule, mix,
+    pattern, scores, softmax,
 };
 use crate::{Error, Result};
 
@@ -47,7 +49,7 @@ impl AttentionOnlyConfig {
 }
 
 struct Layer {
-    ln1: Norm,
+    ln1: TappedNorm,
     /// W_Q, W_K, W_V, W_O.
     projections: [Linear; 4],
     site: LayerSites,
@@ -55,7 +57,6 @@ struct Layer {
 
 struct LayerSites {
     resid_pre: SiteId,
-    normalized: SiteId,
     q: SiteId,
     k: SiteId,
     v: SiteId,
@@ -78,11 +79,11 @@ pub struct AttentionOnly {
     /// Features `[exemplars, width]`, with the map to the stream.
     exemplars: Option<(Tensor, Linear)>,
     layers: Vec<Layer>,
-    ln_final: Norm,
+    ln_final: TappedNorm,
     unembed: Linear,
     rope: Rope,
     parameters: Vec<(String, Tensor)>,
-    ends: [SiteId; 3],
+    ends: [SiteId; 2],
 }
 
 impl AttentionOnly {
@@ -104,17 +105,14 @@ impl AttentionOnly {
             parameters.push((name, tensor.clone()));
             Ok(tensor)
         };
-        let norm = |take: &mut dyn FnMut(String, &[usize]) -> Result<Tensor>, name: String| -> Result<Norm> {
-            Ok(Norm {
-                kind: NormKind::Layer,
-                weight: Some(take(format!("{name}.weight"), &[d])?),
-                bias: Some(take(format!("{name}.bias"), &[d])?),
-                eps: 1e-5,
-                offset: 0.0,
-            })
+        let table = table(&config);
+        let norm = |take: &mut dyn FnMut(String, &[usize]) -> Result<Tensor>, name: String| -> Result<TappedNorm> {
+            let weight = Some(take(format!("{name}.weight"), &[d])?);
+            let bias = Some(take(format!("{name}.bias"), &[d])?);
+            let norm = Norm { kind: NormKind::Layer, weight, bias, eps: 1e-5, offset: 0.0 };
+            Ok(TappedNorm { norm, site: NormSites::find(&table, &name) })
         };
         let linear = |weight: Tensor, bias: Option<Tensor>| Linear { weight, bias, layout: Layout::OutIn };
-        let table = table(&config);
         let embed = take("embed.weight".into(), &[config.vocab, d])?;
         let exemplars = match exemplars {
             None => None,
@@ -137,7 +135,7 @@ impl AttentionOnly {
         let weight = take("unembed.weight".into(), &[config.vocab, d])?;
         let unembed = linear(weight, Some(take("unembed.bias".into(), &[config.vocab])?));
         let rope = Rope { dim: d / h, theta: 10_000.0, scaling: RopeScaling::None, interleaved: true };
-        let ends = [table.id("hook_embed")?, table.id("ln_final.hook_normalized")?, table.id("logits")?];
+        let ends = [table.id("hook_embed")?, table.id("logits")?];
         Ok(Self { config, table, embed, exemplars, layers, ln_final, unembed, rope, parameters, ends })
     }
 
@@ -189,7 +187,7 @@ impl AttentionOnly {
     }
 
     /// Ids to the stream: `[b, t, d]`.
-    fn embed(&self, tokens: &Tokens) -> Result<Tensor> {
+    fn embed(&self, tokens: &Tokens, form: Form) -> Result<Tensor> {
         let (vocab, cells) = (self.config.vocab, tokens.rows * tokens.pos);
         let known = vocab + self.exemplars.as_ref().map_or(0, |(features, _)| features.dims()[0]);
         if let Some(at) = (0..cells).find(|at| tokens.real[*at] && tokens.ids[*at] as usize >= known) {
@@ -203,31 +201,26 @@ impl AttentionOnly {
                 format!("ids below {vocab} are tokens, those from there on exemplars"),
             ));
         }
-        let id = |at: usize| if tokens.real[at] { tokens.ids[at] } else { 0 }; // padding may hold any id
-        let (mut labels, mut others, mut order) = (Vec::new(), Vec::new(), Vec::with_capacity(cells));
-        let count = (0..cells).filter(|at| (id(*at) as usize) < vocab).count() as u32;
-        for at in 0..cells {
-            let id = id(at);
-            if (id as usize) < vocab {
-                order.push(labels.len() as u32);
-                labels.push(id);
-            } else {
-                order.push(count + others.len() as u32);
-                others.push(id - vocab as u32);
-            }
-        }
-        let pick = |table: &Tensor, ids: Vec<u32>| -> Result<Tensor> {
-            let n = ids.len();
-            Ok(table.index_select(&Tensor::from_vec(ids, n, table.device())?, 0)?)
+        // Each id is looked up, and each exemplar mapped, once: a batch holds most of them several times.
+        let mut ids: Vec<u32> = (0..cells).map(|at| if tokens.real[at] { tokens.ids[at] } else { 0 }).collect();
+        let mut each = ids.clone();
+        each.sort_unstable();
+        each.dedup();
+        let place = |id: &u32| each.binary_search(id).unwrap_or(0) as u32;
+        ids.iter_mut().for_each(|id| *id = place(id));
+        let (labels, others) = each.split_at(each.partition_point(|id| (*id as usize) < vocab));
+        let pick = |table: &Tensor, ids: &[u32]| -> Result<Tensor> {
+            Ok(table.index_select(&Tensor::from_slice(ids, ids.len(), table.device())?, 0)?)
         };
         let mut parts = Vec::new();
         if !labels.is_empty() {
             parts.push(pick(&self.embed, labels)?);
         }
         if let (false, Some((features, map))) = (others.is_empty(), &self.exemplars) {
-            parts.push(map.forward(&pick(features, others)?, Form::Differentiable)?);
+            let others: Vec<u32> = others.iter().map(|id| id - vocab as u32).collect();
+            parts.push(map.forward(&pick(features, &others)?, form)?);
         }
-        let x = pick(&Tensor::cat(&parts, 0)?, order)?; // [b t, d]
+        let x = pick(&Tensor::cat(&parts, 0)?, &ids)?; // [b t, d]
         Ok(x.reshape((tokens.rows, tokens.pos, self.config.d_model))?)
     }
 
@@ -243,8 +236,7 @@ impl AttentionOnly {
         let (b, t, d) = x.dims3()?;
         let (h, d_head) = (self.config.n_heads, d / self.config.n_heads);
         let x = tap.at(site.resid_pre, x)?;
-        let normalized = tap.at(site.normalized, normalized(&layer.ln1, &x)?)?;
-        let read = layer.ln1.affine(&normalized)?;
+        let read = layer.ln1.forward(&x, tap)?;
         let by_head =
             |i: usize| -> Result<Tensor> { Ok(layer.projections[i].forward(&read, form)?.reshape((b, t, h, d_head))?) };
         let q = tap.at(site.q, by_head(0)?)?;
@@ -253,9 +245,16 @@ impl AttentionOnly {
         let q = tap.at(site.rot_q, self.rope.apply(&q.contiguous()?, tables, form)?)?;
         let k = tap.at(site.rot_k, self.rope.apply(&k.contiguous()?, tables, form)?)?;
         let raw = scores(&q, &k, (d_head as f64).sqrt().recip(), form)?; // [b, h, t, t]
-        let hidden = tap.at(site.scores, masked(&raw, mask, form)?)?;
-        let pattern = tap.at(site.pattern, softmax(&hidden, form)?)?;
-        let z = tap.at(site.z, mix(&pattern, &v, form)?)?; // [b, t, h, d_head]
+        let rule = ScoreRule { cap: None, bias: None, mask };
+        let weights = if tap.follows(site.scores) {
+            softmax(&tap.at(site.scores, rule.apply(&raw, form)?)?, form)?
+        } else {
+            let parts = pattern(&raw, &rule, tap.wants(site.scores), form)?;
+            parts.scores.map(|scores| tap.at(site.scores, scores)).transpose()?;
+            parts.pattern
+        };
+        let weights = tap.at(site.pattern, weights)?;
+        let z = tap.at(site.z, mix(&weights, &v, form)?)?; // [b, t, h, d_head]
         let out = match tap.at_with(site.result, || self.result(layer, &z))? {
             Some(result) => result.sum(2)?,
             None => layer.projections[3].forward(&z.flatten_from(2)?, form)?,
@@ -272,12 +271,6 @@ impl AttentionOnly {
         let result = z.matmul(&weight.contiguous()?)?; // [h, b t, d]
         Ok(result.transpose(0, 1)?.reshape((b, t, h, self.config.d_model))?)
     }
-}
-
-/// c / s of a norm, composed in both forms: the values are few, and a tap stands between them and the gain.
-fn normalized(norm: &Norm, x: &Tensor) -> Result<Tensor> {
-    let centered = norm.center(x)?;
-    norm.normalized(&centered, &norm.scale(&centered)?)
 }
 
 /// A standard normal number that is at most two from zero, by rejection under keys of its own.
@@ -308,16 +301,16 @@ impl Network for AttentionOnly {
         let mask = AttentionMask::causal(&mask, self.device())?;
         let tables = self.rope.tables(&context.position, tokens.rows, self.device())?;
         tap.enter(context);
-        let [embed, final_normalized, logits] = self.ends;
-        let mut x = tap.at(embed, self.embed(tokens)?)?; // [b, t, d]
+        let [embed, logits] = self.ends;
+        let mut x = tap.at(embed, self.embed(tokens, tap.form())?)?; // [b, t, d]
         for layer in &self.layers {
             x = self.layer(layer, x, &mask, &tables, tap)?;
         }
         let none = || Ok(Tensor::zeros((tokens.rows, 0, self.config.vocab), DType::F32, self.device())?);
-        if tap.output() == Output::Unread && !tap.wants_from(final_normalized) {
+        if tap.output() == Output::Unread && !tap.wants_from(self.ln_final.site.scale) {
             return none();
         }
-        let read = self.ln_final.affine(&tap.at(final_normalized, normalized(&self.ln_final, &x)?)?)?;
+        let read = self.ln_final.forward(&x, tap)?;
         let y = tap.at(logits, self.unembed.forward(&read, tap.form())?)?; // [b, t, vocab]
         match tap.output() {
             Output::Whole => Ok(y),
@@ -346,7 +339,6 @@ impl LayerSites {
         let id = |part: &str| table.id(&format!("blocks.{l}.{part}"));
         Ok(Self {
             resid_pre: id("hook_resid_pre")?,
-            normalized: id("ln1.hook_normalized")?,
             q: id("attn.hook_q")?,
             k: id("attn.hook_k")?,
             v: id("attn.hook_v")?,
@@ -362,64 +354,34 @@ impl LayerSites {
     }
 }
 
-const STREAM: &[Axis] = &[Axis::Batch, Axis::Pos, Axis::DModel];
-const HEADS: &[Axis] = &[Axis::Batch, Axis::Pos, Axis::Head, Axis::DHead];
-const MAP: &[Axis] = &[Axis::Batch, Axis::Head, Axis::Query, Axis::Key];
-
-/// Name, axes, kind, meaning of the sites of a layer.
-const LAYER: &[(&str, &[Axis], Kind, &str)] = &[
-    ("hook_resid_pre", STREAM, Kind::Stream, "residual stream before the layer"),
-    ("ln1.hook_normalized", STREAM, Kind::Raw, "stream over its scale, before gain and bias"),
-    ("attn.hook_q", HEADS, Kind::Raw, "queries, before rotation"),
-    ("attn.hook_k", HEADS, Kind::Raw, "keys, before rotation"),
-    ("attn.hook_v", HEADS, Kind::Raw, "values"),
-    ("attn.hook_rot_q", HEADS, Kind::Raw, "queries after rotation"),
-    ("attn.hook_rot_k", HEADS, Kind::Raw, "keys after rotation"),
-    ("attn.hook_attn_scores", MAP, Kind::Raw, "scaled and masked scores, before the softmax"),
-    ("attn.hook_pattern", MAP, Kind::Raw, "attention: rows sum to 1"),
-    ("attn.hook_z", HEADS, Kind::Raw, "attention-weighted values of each head"),
-    (
-        "attn.hook_result",
-        &[Axis::Batch, Axis::Pos, Axis::Head, Axis::DModel],
-        Kind::Raw,
-        "each head's share of the output",
-    ),
-    ("hook_attn_out", STREAM, Kind::Contribution, "what attention adds to the stream"),
-    ("hook_resid_post", STREAM, Kind::Stream, "residual stream after the layer"),
+/// The sites of a layer: those of a decoder's block that a layer without an MLP has.
+const LAYER: &[&str] = &[
+    "hook_resid_pre",
+    "ln1.hook_scale",
+    "ln1.hook_normalized",
+    "ln1.hook_out",
+    "attn.hook_q",
+    "attn.hook_k",
+    "attn.hook_v",
+    "attn.hook_rot_q",
+    "attn.hook_rot_k",
+    "attn.hook_attn_scores",
+    "attn.hook_pattern",
+    "attn.hook_z",
+    "attn.hook_result",
+    "hook_attn_out",
+    "hook_resid_post",
 ];
 
 fn table(config: &AttentionOnlyConfig) -> SiteTable {
-    let size = |axis: &Axis| match axis {
-        Axis::Head => Some(config.n_heads),
-        Axis::DHead => Some(config.d_model / config.n_heads),
-        Axis::DModel => Some(config.d_model),
-        Axis::Vocab => Some(config.vocab),
-        _ => None,
+    let sizes = sites::Sizes {
+        n_heads: config.n_heads,
+        n_kv_heads: config.n_heads,
+        d_head: config.d_model / config.n_heads,
+        d_model: config.d_model,
+        d_mlp: 0,
+        vocab: config.vocab,
     };
-    let site = |name: String, layer: Option<usize>, axes: &[Axis], kind: Kind, meaning: &'static str| Site {
-        on_demand: name.ends_with("hook_result"),
-        name,
-        layer,
-        axes: axes.to_vec(),
-        sizes: axes.iter().map(size).collect(),
-        kind,
-        meaning,
-    };
-    let mut table = SiteTable::default();
-    table.push(site(
-        "hook_embed".into(),
-        None,
-        STREAM,
-        Kind::Contribution,
-        "tokens and exemplars as the stream begins",
-    ));
-    for l in 0..config.layers {
-        for (name, axes, kind, meaning) in LAYER {
-            table.push(site(format!("blocks.{l}.{name}"), Some(l), axes, *kind, meaning));
-        }
-    }
-    let normalized = "stream over its scale, before gain and bias";
-    table.push(site("ln_final.hook_normalized".into(), None, STREAM, Kind::Raw, normalized));
-    table.push(site("logits".into(), None, &[Axis::Batch, Axis::Pos, Axis::Vocab], Kind::Raw, "one per token"));
-    table
+    let after = ["ln_final.hook_scale", "ln_final.hook_normalized", "ln_final.hook_out", "logits"];
+    sites::part(sizes, config.layers, &["hook_embed"], LAYER, &after)
 }

@@ -8,6 +8,7 @@ use super::buffer::Fresh;
 use super::dense;
 use super::heads::Vectors;
 use super::kernel::{self, View};
+use super::short;
 use crate::{Error, Result};
 use candle_core::{Device, Tensor};
 use rayon::prelude::*;
@@ -38,6 +39,9 @@ pub fn scores(q: &Tensor, k: &Tensor, scale: f64, form: Form) -> Result<Tensor> 
     if kernels(form, tq, q, k) {
         return kernel_scores(q, k, scale as f32, g);
     }
+    if short::applies(form, q, k, tq * tk * d) {
+        return short::scores(&q.contiguous()?, &k.contiguous()?, scale as f32, g);
+    }
     let q = (q.reshape((b, tq, kv, g, d))?.permute((0, 2, 3, 1, 4))? * scale)?;
     let q = q.contiguous()?.reshape((b, kv, g * tq, d))?;
     let k = strided(k.permute((0, 2, 3, 1))?, form)?; // [B, Hkv, d, Tk]
@@ -53,6 +57,9 @@ pub fn mix(pattern: &Tensor, v: &Tensor, form: Form) -> Result<Tensor> {
     }
     if kernels(form, tq, pattern, v) {
         return kernel_mix(pattern, v, g);
+    }
+    if short::applies(form, pattern, v, tq * tk * d) {
+        return short::mix(&pattern.contiguous()?, &v.contiguous()?, g);
     }
     let p = pattern.contiguous()?.reshape((b, kv, g * tq, tk))?;
     let v = strided(v.transpose(1, 2)?, form)?; // [B, Hkv, Tk, d]

@@ -6,6 +6,7 @@
 //! ```text
 //! p = softmax(s):         ds = p (dp - sum(dp p))
 //! y = x / r w, r = rms:   dn = dy w,  dx = (dn - n mean(dn n)) / r,  dw = sum over rows of dy n,  n = x / r
+//! y = n w + b, a layer norm: the same, with n = (x - mean) / r, and mean(dn) taken from dx r;  db = sum of dy
 //! y = silu(g) u:          dg = dy u q (1 + g (1 - q)),  du = dy g q,  q = sigmoid(g)
 //! y = rotation(x):        dx = rotation back(dy)
 //! l = - sum of aim log softmax(s):     ds = softmax(s) - aim,  where the aim may be one token
@@ -14,7 +15,7 @@
 //! Other element types and devices take the composed operations, and tests hold both to the same gradients.
 
 use candle_core::backend::BackendStorage;
-use candle_core::{CpuStorage, CustomOp1, CustomOp2, DType, Device, Layout, Shape, Tensor};
+use candle_core::{CpuStorage, CustomOp1, CustomOp2, CustomOp3, DType, Device, Layout, Shape, Tensor};
 
 use super::Form;
 use super::kernel::{self, View, wide};
@@ -76,6 +77,39 @@ where
     }
 }
 
+impl<F> CustomOp3 for Linked<F>
+where
+    F: Fn(&Tensor, &Tensor, &Tensor) -> Candle<[Tensor; 3]> + Send + Sync,
+{
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn cpu_fwd(
+        &self,
+        _: &CpuStorage,
+        _: &Layout,
+        _: &CpuStorage,
+        _: &Layout,
+        _: &CpuStorage,
+        _: &Layout,
+    ) -> Candle<(CpuStorage, Shape)> {
+        stored(&self.value)
+    }
+
+    fn bwd(
+        &self,
+        a: &Tensor,
+        b: &Tensor,
+        _: &Tensor,
+        _: &Tensor,
+        grad: &Tensor,
+    ) -> Candle<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let [a, b, c] = (self.backward)(a, b, &grad.contiguous()?)?;
+        Ok((Some(a), Some(b), Some(c)))
+    }
+}
+
 fn candle<T>(result: Result<T>) -> Candle<T> {
     result.map_err(|e| candle_core::Error::Msg(e.to_string()))
 }
@@ -118,6 +152,29 @@ fn rms_norm_backward(x: &Tensor, weight: &Tensor, eps: f32, grad: &Tensor) -> Re
         rms_row(out, &mut dw, &xs[span.clone()], w, &gs[span], eps);
     }
     Ok((Tensor::from_vec(dx, x.shape(), &Device::Cpu)?, Tensor::from_vec(dw, weight.shape(), &Device::Cpu)?))
+}
+
+/// Links `out`, the layer norm of `x` `[.., D]` with gains `weight` `[D]` and `bias` `[D]`, to all three.
+pub(super) fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f32, out: Tensor) -> Result<Tensor> {
+    let backward = move |x: &Tensor, w: &Tensor, grad: &Tensor| candle(layer_norm_backward(x, w, eps, grad));
+    Ok(x.apply_op3(weight, bias, Linked { name: "layer-norm", value: out, backward })?)
+}
+
+fn layer_norm_backward(x: &Tensor, weight: &Tensor, eps: f32, grad: &Tensor) -> Result<[Tensor; 3]> {
+    let d = weight.elem_count();
+    let x = x.contiguous()?;
+    let (vx, vw, vg) = (View::new(&x), View::new(weight), View::new(grad));
+    let (xs, w, gs) = (vx.f32()?, &vw.f32()?[..d], vg.f32()?);
+    let mut dx = vec![0f32; x.elem_count()];
+    // Gains and biases gather over rows, in row order, as above.
+    let (mut dw, mut db) = (vec![0f32; d], vec![0f32; d]);
+    for (r, out) in dx.chunks_exact_mut(d).enumerate() {
+        let span = r * d..(r + 1) * d;
+        kernel::add(&mut db, &gs[span.clone()]);
+        layer_row(out, &mut dw, &xs[span.clone()], w, &gs[span], eps);
+    }
+    let tensor = |values: Vec<f32>, like: &Tensor| Tensor::from_vec(values, like.shape(), &Device::Cpu);
+    Ok([tensor(dx, &x)?, tensor(dw, weight)?, tensor(db, weight)?])
 }
 
 /// Links `out` = silu(`gate`) `up` to both.
@@ -179,9 +236,17 @@ impl CustomOp2 for Matrix {
     fn bwd(&self, x: &Tensor, w: &Tensor, _: &Tensor, grad: &Tensor) -> Candle<(Option<Tensor>, Option<Tensor>)> {
         let (flat, w) = (x.detach().flatten_to(x.rank() - 2)?, w.detach()); // [n, in]
         let grad = grad.contiguous()?.flatten_to(grad.rank() - 2)?; // [n, out]
-        let (dx, dw) = match self.0 {
-            super::Layout::OutIn => (grad.matmul(&w)?, grad.t()?.matmul(&flat)?),
-            super::Layout::InOut => (grad.matmul(&w.t()?)?, flat.t()?.matmul(&grad)?),
+        let dw = match self.0 {
+            super::Layout::OutIn => grad.t()?.matmul(&flat)?,
+            super::Layout::InOut => flat.t()?.matmul(&grad)?,
+        };
+        // What the network was given, such as features of exemplars, needs no gradient.
+        if !x.track_op() {
+            return Ok((None, Some(dw)));
+        }
+        let dx = match self.0 {
+            super::Layout::OutIn => grad.matmul(&w)?,
+            super::Layout::InOut => grad.matmul(&w.t()?)?,
         };
         Ok((Some(dx.reshape(x.shape())?), Some(dw)))
     }
@@ -229,6 +294,26 @@ wide! {
         let mean = kernel::dot(p, g);
         for (o, (p, g)) in out.iter_mut().zip(p.iter().zip(g)) {
             *o = p * (g - mean);
+        }
+    }
+
+    /// The gradients of one row of a layer norm; that of the gains is added to `dw`.
+    pub fn layer_row(dx: &mut [f32], dw: &mut [f32], x: &[f32], w: &[f32], g: &[f32], eps: f32) {
+        let d = x.len() as f32;
+        let mean = kernel::sum(x) / d;
+        let inverse = 1.0 / (kernel::sum_squares(x, mean) / d + eps).sqrt();
+        for ((o, dw), ((x, w), g)) in dx.iter_mut().zip(dw).zip(x.iter().zip(w).zip(g)) {
+            *dw += g * (x - mean) * inverse;
+            *o = g * w;
+        }
+        let level = kernel::sum(dx) / d;
+        let mut along = 0f32;
+        for (o, x) in dx.iter().zip(x) {
+            along += o * (x - mean);
+        }
+        let along = along * inverse / d;
+        for (o, x) in dx.iter_mut().zip(x) {
+            *o = (*o - level - (x - mean) * inverse * along) * inverse;
         }
     }
 

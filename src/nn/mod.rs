@@ -38,6 +38,7 @@ mod packed;
 mod product;
 mod rope;
 mod rope_scaling;
+mod short;
 mod softmax;
 
 pub use activated::{Activated, Maps, activated};

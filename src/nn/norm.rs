@@ -96,7 +96,10 @@ impl Norm {
         }
         if let Some(weight) = self.learns(form, x) {
             let out = self.fused(&x.detach(), Want::default())?.out;
-            return learn::rms_norm(x, weight, self.eps as f32, out);
+            return match &self.bias {
+                Some(bias) => learn::layer_norm(x, weight, bias, self.eps as f32, out),
+                None => learn::rms_norm(x, weight, self.eps as f32, out),
+            };
         }
         let centered = self.center(x)?;
         let normalized = self.normalized(&centered, &self.scale(&centered)?)?;
@@ -105,7 +108,12 @@ impl Norm {
 
     /// The gains, where the whole norm is one operation with a backward pass of its own.
     fn learns(&self, form: Form, x: &Tensor) -> Option<&Tensor> {
-        let plain = self.kind == NormKind::Rms && self.bias.is_none() && self.offset == 0.0;
+        let plain = self.offset == 0.0
+            && match (self.kind, &self.bias) {
+                (NormKind::Rms, None) => true,
+                (NormKind::Layer, Some(bias)) => bias.rank() == 1 && learn::applies(form, bias),
+                _ => false,
+            };
         let weight = self.weight.as_ref().filter(|w| plain && w.rank() == 1 && learn::applies(form, w))?;
         (learn::applies(form, x) && x.dims().last() == weight.dims().first()).then_some(weight)
     }

@@ -56,6 +56,9 @@ pub fn softmax(scores: &Tensor, form: Form) -> Result<Tensor> {
     if kernel::applies(form, scores) {
         return change_rows(scores, |_, y| kernel::softmax(y));
     }
+    if learn::applies(form, scores) {
+        return learn::softmax(scores, change_rows(&scores.detach(), |_, y| kernel::softmax(y))?);
+    }
     let max = scores.max_keepdim(D::Minus1)?.detach().maximum(-1e30)?; // [.., 1]; finite if all is hidden
     let e = scores.broadcast_sub(&max)?.exp()?;
     let total = e.sum_keepdim(D::Minus1)?.maximum(0.5)?; // at least 1 unless all is hidden

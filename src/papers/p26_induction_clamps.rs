@@ -3,6 +3,10 @@
 use super::{Context, Finding, Paper, Scale};
 use crate::Result;
 use crate::analysis::forming::{Plan, experiment};
+use crate::data::Omniglot;
+
+/// Sets of handwritten characters under the data folder, without their endings.
+const CHARACTERS: [&str; 2] = ["omniglot/background_small1", "omniglot/background_small2"];
 
 /// Induction heads under clamps.
 pub(super) struct InductionClamps;
@@ -31,12 +35,23 @@ impl Paper for InductionClamps {
     }
 
     fn run(&self, scale: Scale, context: &Context) -> Result<Finding> {
-        let plan = match scale {
-            Scale::Quick => Plan::quick(context.seed),
-            Scale::Full => Plan::full(context.seed),
+        let (plan, characters) = match scale {
+            Scale::Quick => (Plan::quick(context.seed), None),
+            Scale::Full => (Plan::full(context.seed), characters(context)?),
         };
-        context.progress.begin(plan.trainings() as u64);
-        let found = experiment(&plan, &|_, _| context.progress.advance(1))?;
+        context.progress.begin(plan.trainings(characters.is_some()) as u64);
+        let found = experiment(&plan, characters.as_ref(), &|_, _| context.progress.advance(1))?;
         Finding::of(&found, found.verdicts())
     }
+}
+
+/// The handwritten characters; `None`, which the report says, where the data folder has none.
+fn characters(context: &Context) -> Result<Option<Omniglot>> {
+    if !CHARACTERS.iter().all(|set| context.has(&format!("{set}.bits"))) {
+        return Ok(None);
+    }
+    let set = |name: &&str| Ok((context.file(&format!("{name}.bits"))?, context.file(&format!("{name}.csv"))?));
+    let sets = CHARACTERS.iter().map(set).collect::<Result<Vec<_>>>()?;
+    let paths: Vec<_> = sets.iter().map(|(bits, csv)| (bits.as_path(), csv.as_path())).collect();
+    Ok(Some(Omniglot::read(&paths)?))
 }

@@ -17,6 +17,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
 
+/// Parameters from which on their updates are worth several threads: a tenth of a millisecond.
+const PARALLEL: usize = 1 << 18;
+
 /// The constants of AdamW.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -128,10 +131,14 @@ impl AdamW {
         let t = i32::try_from(self.updates).unwrap_or(i32::MAX);
         let corrections = (1.0 - self.options.beta1.powi(t), 1.0 - self.options.beta2.powi(t));
         let options = self.options;
-        self.slots.par_iter_mut().try_for_each(|slot| match gradients.get(&slot.name) {
+        let update = |slot: &mut Slot| match gradients.get(&slot.name) {
             Some(gradient) => slot.update(gradient, rate, factor, options, corrections),
             None => Ok(()),
-        })
+        };
+        if self.slots.iter().map(|slot| slot.first.len()).sum::<usize>() < PARALLEL {
+            return self.slots.iter_mut().try_for_each(update);
+        }
+        self.slots.par_iter_mut().try_for_each(update)
     }
 
     /// The moments under `m.NAME` and `v.NAME`, each of its parameter's shape.

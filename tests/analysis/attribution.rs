@@ -100,7 +100,7 @@ fn estimates_have_the_shape_of_exact_effects_and_agree_on_small_changes() {
     let pairs = [pair(4)];
     for name in ["gpt2", "llama", "gpt_neox"] {
         let net = load(&golden(name));
-        let found = attribution_patching(&net, &pairs, &Component::ALL, Direction::Denoise).unwrap();
+        let found = attribution_patching(&net, &pairs, &Component::of(&net), Direction::Denoise).unwrap();
         for (scatter, map) in found.estimated.iter().zip(&found.exact.maps) {
             assert_eq!(scatter.component, map.component);
             let shape = |m: &Vec<Vec<f64>>| m.iter().map(Vec::len).collect::<Vec<_>>();

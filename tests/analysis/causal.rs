@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use optrode::analysis::heads::{CausalOptions, Kind, Options, Pool, ablate, causal};
+use optrode::analysis::heads::{CausalOptions, Kind, On, Options, Pool, ablate, ablate_text, causal};
+use optrode::data::organism::embedded;
 
 use crate::common::load;
 use crate::common::shared::{golden, open};
@@ -34,6 +35,43 @@ fn ablating_is_the_same_in_any_order_and_adding_all_back_is_the_network() {
     assert!(refused(&[(0, 99)]).contains("0.99"));
     assert!(refused(&[(7, 0)]).contains("7.0"));
     assert!(refused(&[]).contains("no head"));
+    assert!(refused(&[(0, 1), (1, 2), (0, 1)]).contains("0.1 is named twice, as number 0 and 2"));
+}
+
+#[test]
+fn control_sets_are_all_different_and_as_many_as_there_are() {
+    let net = load(&golden("llama"));
+    assert_eq!((net.facts().layers.len(), net.facts().n_heads), (2, 4));
+    let pool = Pool { start: Some(1), ids: (3..61).collect() };
+    let rows = Options { n: 6, rows: 2, ..Options::default() };
+    let options = CausalOptions { rows, kind: Kind::Zero, draws: 9, ..CausalOptions::default() };
+    let sets = |targets: &[(usize, usize)]| -> Vec<Vec<(usize, usize)>> {
+        ablate(&net, &pool, targets, &options).unwrap().controls.into_iter().map(|c| c.heads).collect()
+    };
+    let few = sets(&[(0, 1)]);
+    assert_eq!(few.len(), 3, "there are three other heads: {few:?}");
+    let many = sets(&[(0, 1), (1, 2)]);
+    assert_eq!(many.len(), 9);
+    for (i, set) in many.iter().enumerate() {
+        assert!(!many[..i].contains(set), "{many:?}");
+    }
+    let crowded = sets(&[(1, 0), (1, 1), (1, 2)]);
+    assert!(crowded.iter().all(|set| set.len() == 3 && set.contains(&(1, 3))), "{crowded:?}");
+    assert_eq!(crowded.len(), 6, "two of the four of the other layer: {crowded:?}");
+}
+
+#[test]
+fn texts_given_twice_are_rows_too() {
+    let net = load(&golden("llama"));
+    let texts: Vec<Vec<u32>> = (0..5).map(|i| crate::common::text(i, 9)).chain([vec![7, 8]]).collect();
+    let options =
+        CausalOptions { rows: Options { n: 9, rows: 4, ..Options::default() }, draws: 2, ..CausalOptions::default() };
+    let found = ablate_text(&net, Some(1), &texts, &[(1, 0)], &options).unwrap();
+    assert_eq!((found.on, found.rows, found.n), (On::Text, 4, 9));
+    assert_eq!(found, ablate_text(&net, Some(1), &texts, &[(1, 0)], &options).unwrap());
+    let refused = |texts: &[Vec<u32>]| ablate_text(&net, None, texts, &[(1, 0)], &options).unwrap_err().to_string();
+    assert!(refused(&texts[5..]).contains("0 of 1 texts have 9 tokens"));
+    assert!(refused(&[vec![999; 9], vec![998; 9]]).contains("vocabulary"));
 }
 
 /// The organism's induction heads carry its copying; the previous-token pattern is what they match prefixes with.
@@ -42,9 +80,12 @@ fn the_organism_needs_its_induction_heads_to_copy_and_they_need_the_previous_tok
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/organism");
     let model = open(&folder);
     let pool = Pool::of(&model);
+    let tokenizer = model.tokenizer().unwrap();
+    let texts = embedded::texts().into_iter().flat_map(|set| set.texts);
+    let texts: Vec<Vec<u32>> = texts.map(|text| tokenizer.encode(&text, false).unwrap()).collect();
     let options =
         CausalOptions { rows: Options { rows: 8, ..Options::default() }, draws: 3, ..CausalOptions::default() };
-    let found = causal(&model.decoder, &pool, &options).unwrap();
+    let found = causal(&model.decoder, &pool, &texts, &options).unwrap();
     let ablation = found.ablation.unwrap();
     let effect = ablation.target.effect;
     assert!(effect.second_rise.value > 1.0, "{effect:?}");

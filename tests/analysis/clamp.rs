@@ -8,6 +8,7 @@ use optrode::analysis::heads::Template;
 use optrode::analysis::registry;
 use optrode::hook::{Edit, Pass, Record, Run};
 use optrode::models::{AttentionOnly, AttentionOnlyConfig, Input, Job, Network, Side, execute, job_gradients};
+use optrode::train::{Targets, next_token_loss};
 use serde_json::{Value, json};
 
 use crate::common::shared::golden;
@@ -153,6 +154,34 @@ fn few_shot(seed: u64) -> (AttentionOnly, Input) {
     let net = AttentionOnly::new(config, Some(exemplars), &weights).unwrap();
     let rows = vec![vec![5, 2, 7, 4, 5], vec![9, 0, 11, 3, 11]];
     (net, Input::Tokens(batch(&rows, Side::Right)))
+}
+
+/// The loss of two logits does not change when both rise alike, so that the gradient at their scores adds up to nothing,
+/// also at the larger one.
+#[test]
+fn a_copier_hands_its_gradient_to_both_scores_alike() {
+    let (net, input) = few_shot(3);
+    let site = "blocks.1.attn.hook_attn_scores";
+    let op =
+        json!({ "op": "copy_attended", "value": { "site": site, "detach": false }, "head": 6, "candidates": [1, 3] });
+    let pass = Pass { edits: vec![edit("logits@last", op)], gradients: vec![site.parse().unwrap()], ..Pass::default() };
+    let job =
+        Job { run: &Run { passes: vec![pass] }, inputs: &[input], stored: BTreeMap::new(), registry: &registry() };
+    let targets = Targets { places: vec![4, 9], tokens: vec![2, 3] };
+    let found = job_gradients(&net, job, |outputs| next_token_loss(&outputs[0], &targets, 1.0)).unwrap();
+    let gradient = &found.passes[0].1[site];
+    let (outcome, _) = &found.passes[0];
+    for (row, (labels, answer)) in [([2, 4], 0), ([0, 3], 1)].into_iter().enumerate() {
+        let logits: Vec<f32> = outcome.output.get(row).unwrap().get(4).unwrap().to_vec1().unwrap();
+        let [a, b] = labels.map(|label: usize| f64::from(logits[label]));
+        let first = 1.0 / (1.0 + (b - a).exp());
+        let expected = [first - f64::from(u8::from(answer == 0)), 1.0 - first - f64::from(u8::from(answer == 1))];
+        let got: Vec<f32> = gradient.get(row).unwrap().get(6).unwrap().get(4).unwrap().to_vec1().unwrap();
+        for (key, expected) in [1, 3].into_iter().zip(expected) {
+            assert!((f64::from(got[key]) - expected).abs() < 1e-5, "row {row} key {key}: {got:?} {expected}");
+        }
+        assert!(got[0] == 0.0 && got[2] == 0.0 && got[4] == 0.0, "{got:?}");
+    }
 }
 
 #[test]

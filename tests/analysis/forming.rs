@@ -1,20 +1,24 @@
 //! The few-shot task, what each condition clamps, and the toy model of three factors.
 
 use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
 use optrode::analysis::forming::{
     Clamped, Condition, Options, Task, TokenCourse, accuracy_by_head, evaluate, form, side_by_side, strengths, tokens,
     toy,
 };
+use optrode::data::Omniglot;
 use optrode::data::fewshot::{Draw, FewShot, FewShotConfig, repeated_rows};
 use optrode::models::{AttentionOnly, AttentionOnlyConfig};
+
+use crate::common::shared::shared;
 
 fn small(seed: u64) -> FewShotConfig {
     FewShotConfig { classes: 8, held_out: 4, labels: 5, per_class: 3, width: 32, seed }
 }
 
 fn options(updates: u64) -> Options {
-    Options { rate: 1e-3, updates, batch: 16, window: 10, look: 2, seed: 1 }
+    Options { rate: 1e-3, updates, stop: None, batch: 16, window: 10, look: 2, seed: 1 }
 }
 
 #[test]
@@ -64,12 +68,18 @@ fn repeated_rows_repeat_and_vary_in_length() {
 fn every_condition_trains_and_clamps_what_it_says() {
     let data = small(0);
     let all = [Condition::Free, Condition::Step1All].into_iter().chain(Condition::CLAMPS);
-    let tasks: Vec<(Task, Options)> = all.map(|condition| (Task { data, condition, live: 2 }, options(20))).collect();
-    let formed = side_by_side(&tasks, &|_| {}).unwrap();
+    let tasks: Vec<(Task, Options)> =
+        all.map(|condition| (Task { data, pictures: false, condition, live: 2 }, options(20))).collect();
+    let formed = side_by_side(&tasks, &|task| FewShot::new(task.data), &|_| {}).unwrap();
     for (formed, (task, options)) in formed.iter().zip(&tasks) {
         assert_eq!(formed.task, *task);
         assert_eq!(formed.curve.points.len(), 2);
-        assert_eq!(formed.curve, form(task, options).unwrap().curve, "{:?} repeats", task.condition);
+        assert_eq!(
+            formed.curve,
+            form(task, FewShot::new(task.data).unwrap(), options).unwrap().curve,
+            "{:?} repeats",
+            task.condition
+        );
         assert!(formed.curve.last().is_finite());
     }
     let loss = |condition: Condition| {
@@ -91,6 +101,81 @@ fn every_condition_trains_and_clamps_what_it_says() {
     assert_eq!((one.len(), added.len()), (8, 8));
     let whole = evaluate(&net, &Condition::Free.run(8, 0).unwrap(), &episodes).unwrap();
     assert!((added[7] - whole.loss).abs() < 1e-6, "all heads are the network");
+}
+
+#[test]
+fn training_ends_where_the_loss_is_low_enough_and_nowhere_before() {
+    let task = Task { data: small(0), pictures: false, condition: Condition::Match, live: 0 };
+    let curve = |options| form(&task, FewShot::new(task.data).unwrap(), &options).unwrap().curve;
+    let whole = curve(options(40));
+    let stop = whole.points[1].1;
+    let early = curve(Options { stop: Some(stop), ..options(40) });
+    assert!(early.points.len() < 4 && early.last() <= stop, "{early:?}");
+    assert_eq!(early.points, whole.points[..early.points.len()], "the way there is the same");
+    assert_eq!(curve(Options { stop: Some(-1.0), ..options(40) }), whole);
+}
+
+/// A set of `characters` by three drawers: character c has ink in its first c + 1 bytes, drawer d a dot elsewhere.
+fn drawn(folder: &Path, name: &str, alphabet: &str, characters: usize) -> (PathBuf, PathBuf) {
+    let (mut bits, mut lines) = (Vec::new(), vec!["index,alphabet,character,drawer,file".to_string()]);
+    for c in 0..characters {
+        for d in 0..3 {
+            let mut image = vec![0u8; 1379];
+            image[..=c].fill(0xff);
+            image[1000 + d] = 1;
+            bits.extend(image);
+            lines.push(format!("{},{alphabet},character{c:02},{},f", 3 * c + d, d + 1));
+        }
+    }
+    let paths = (folder.join(format!("{name}.bits")), folder.join(format!("{name}.csv")));
+    std::fs::write(&paths.0, bits).unwrap();
+    std::fs::write(&paths.1, lines.join("\n")).unwrap();
+    paths
+}
+
+#[test]
+fn characters_become_classes_and_files_that_do_not_fit_are_refused() {
+    let here = tempfile::tempdir().unwrap();
+    let (one, two) = (drawn(here.path(), "one", "Greek", 6), drawn(here.path(), "two", "Greek", 8));
+    let read = |sets: &[&(PathBuf, PathBuf)]| {
+        Omniglot::read(&sets.iter().map(|(bits, csv)| (bits.as_path(), csv.as_path())).collect::<Vec<_>>())
+    };
+    let both = read(&[&one, &two]).unwrap();
+    assert_eq!(both.characters(), 8, "what two sets share counts once");
+    let sizes = both.sizes(5, 2, 5, 3);
+    assert_eq!((sizes.per_class, sizes.width), (3, 441));
+    let task = both.few_shot(sizes).unwrap();
+    assert_eq!(task.exemplars().dims(), [21, 441]);
+    let rows: Vec<Vec<f32>> = task.exemplars().to_vec2().unwrap();
+    let apart = |a: usize, b: usize| rows[a].iter().zip(&rows[b]).map(|(x, y)| (x - y).powi(2)).sum::<f32>();
+    assert!(apart(0, 1) > 0.0 && apart(0, 3) > apart(0, 1), "drawings of one character are more alike");
+    assert!(both.few_shot(both.sizes(8, 2, 5, 0)).unwrap_err().to_string().contains("10 characters"));
+    let refused = |pair: &(PathBuf, PathBuf), words: &[&str]| {
+        let error = read(&[pair]).unwrap_err().to_string();
+        assert!(words.iter().all(|word| error.contains(word)), "{error}");
+    };
+    refused(&(one.0.clone(), two.1.clone()), &["two.csv", "24 lines", "18 images"]);
+    std::fs::write(&one.0, vec![0u8; 1380]).unwrap();
+    refused(&one, &["one.bits", "1380 bytes", "cut off"]);
+    std::fs::write(&two.1, "index,letter\n").unwrap();
+    refused(&two, &["two.csv", "`alphabet`"]);
+    refused(&(here.path().join("none.bits"), two.1.clone()), &["none.bits"]);
+}
+
+#[test]
+fn the_shared_characters_are_292_of_which_50_occur_twice() {
+    let Some(folder) = shared("data/omniglot") else { return };
+    let path = |name: &str| folder.join(name);
+    let names =
+        ["background_small1", "background_small2"].map(|n| [path(&format!("{n}.bits")), path(&format!("{n}.csv"))]);
+    let sets: Vec<(&Path, &Path)> = names.iter().map(|[bits, csv]| (bits.as_path(), csv.as_path())).collect();
+    let characters = Omniglot::read(&sets).unwrap();
+    assert_eq!(characters.characters(), 136 + 156 - 50, "Greek and Latin are in both");
+    assert_eq!(characters.sizes(50, 50, 5, 0).per_class, 20);
+    let task = characters.few_shot(characters.sizes(50, 50, 5, 0)).unwrap();
+    let x = task.exemplars();
+    let mean_square: f32 = x.sqr().unwrap().mean_all().unwrap().to_scalar().unwrap();
+    assert!((mean_square - 1.0).abs() < 0.1, "{mean_square}");
 }
 
 #[test]

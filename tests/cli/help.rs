@@ -96,6 +96,9 @@ fn every_example_of_every_help_runs() {
     let write = |name: &str, content: String| std::fs::write(here.path().join(name), content).unwrap();
     let edit = json!({"version": 1, "edits": [{"site": "blocks.3.attn.hook_z[head=6]", "op": "zero"}]});
     write("edit.json", edit.to_string());
+    let item = |prompt: &str, concept: &str| json!({"name": prompt, "prompt": prompt, "intermediates": [concept]});
+    let items = [item("Lily was so", "happy"), item("Tim was her best", "friend")];
+    write("lens-eval-words.json", json!({"items": items}).to_string());
     write("zero-head.json", edit.to_string());
     write("ids.json", "[[1, 403, 407], [1, 261, 378]]".to_string());
     write("gate.toml", GATE.to_string());

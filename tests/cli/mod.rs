@@ -3,6 +3,7 @@
 mod bad_input;
 mod bad_models;
 mod bad_requests;
+mod causal;
 mod generate;
 mod help;
 mod hub;

@@ -3,6 +3,7 @@
 mod choices;
 mod documents;
 mod hub;
+mod lens_prompts;
 mod likelihood;
 mod readers;
 mod real;

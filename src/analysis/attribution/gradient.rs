@@ -12,7 +12,7 @@
 use candle_core::{DType, Tensor};
 use serde::{Deserialize, Serialize};
 
-use crate::analysis::patching::{Component, Direction, Map, Pair, Patching, patching};
+use crate::analysis::patching::{Columns, Component, Direction, Map, Pair, Patching, patching};
 use crate::hook::{Edit, Output, Pass, Record, Registry, Values};
 use crate::models::execute::observe;
 use crate::models::{Decoder, Input, Side, Tokens, gradients};
@@ -75,9 +75,10 @@ pub fn attribution_patching(
                 let name = site(component, block);
                 let change = (there.get(&name)? - here.records.get(&name)?)?;
                 let product = (change * here.sites[&name].to_dtype(DType::F32)?)?.to_dtype(DType::F64)?.squeeze(0)?;
-                let parts: Vec<f64> = match component {
-                    Component::Z => product.sum((0, 2))?.to_vec1()?, // [t, h, d_head]
-                    _ => product.sum(1)?.to_vec1()?,                 // [t, d_model]
+                let parts: Vec<f64> = match component.columns() {
+                    Columns::Positions => product.sum(1)?.to_vec1()?, // [t, d_model]
+                    _ if *component == Component::Pattern => product.sum((1, 2))?.to_vec1()?, // [h, query, key]
+                    _ => product.sum((0, 2))?.to_vec1()?,             // [t, h, d_head]
                 };
                 sums.iter_mut().zip(parts).for_each(|(s, x)| *s += x);
             }

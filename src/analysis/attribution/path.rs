@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
-use crate::analysis::heads::Reader;
+use crate::analysis::heads::{Reader, check_head};
 use crate::analysis::patching::Pair;
 use crate::analysis::registry;
 use crate::hook::{Edit, Output, Pass, Run};
@@ -192,7 +192,10 @@ pub fn paths(net: &Decoder, pairs: &[Pair], receiver: Receiver, form: PathForm, 
     }
     let end = match receiver {
         Receiver::Logits => facts.layers.len(),
-        Receiver::Head { layer, .. } => layer,
+        Receiver::Head { layer, head, .. } => {
+            check_head(net, layer, head)?;
+            layer
+        }
     };
     let registry = registry();
     let difference = |pair: &Pair, logits: &candle_core::Tensor| -> Result<f64> {

@@ -219,11 +219,14 @@ impl EditOp for CopyAttended {
         let seen = Tensor::from_vec(seen, (call.rows, call.pos, call.keys), device)?;
         let holds = Tensor::from_vec(holds, (call.rows, call.keys, vocab), device)?;
         let own = scores.narrow(1, self.head, 1)?.squeeze(1)?.to_dtype(DType::F32)?; // [b, q, k]
-        // Hidden keys hold -inf, whose gradient would be no number.
-        let own = seen.ne(0.0)?.where_cond(&own, &own.zeros_like()?)?;
+        // Hidden keys hold -inf, whose gradient would be no number: they take the row's top, and then no weight. Not a
+        // minimum with 0, which Candle gives half its gradient where both sides are equal, and so at the top itself.
+        let visible = seen.ne(0.0)?;
         let hidden = ((&seen - 1.0)? * 1e30)?;
-        let top = (&own + hidden)?.max_keepdim(D::Minus1)?.detach().maximum(-1e29)?; // [b, q, 1]
-        let e = (own.broadcast_sub(&top)?.minimum(0.0)?.exp()? * &seen)?;
+        let shown = (visible.where_cond(&own.detach(), &own.zeros_like()?)? + hidden)?;
+        let top = shown.max_keepdim(D::Minus1)?.maximum(-1e29)?; // [b, q, 1]
+        let own = visible.where_cond(&own, &top.broadcast_as(own.shape())?.contiguous()?)?;
+        let e = (own.broadcast_sub(&top)?.exp()? * &seen)?;
         let sums = e.contiguous()?.matmul(&holds)?; // [b, q, vocab]
         let logits = sums.maximum(1e-37)?.log()?.broadcast_add(&top)?;
         let never = (sums.ones_like()? * FORBIDDEN)?;

@@ -62,8 +62,9 @@ impl Condition {
     /// None, as the tests show.
     pub fn run(self, heads: usize, live: usize) -> Result<Run> {
         let others = |pass: &mut Vec<Edit>| -> Result<()> {
-            for head in (0..heads).filter(|h| *h != live) {
-                pass.push(Edit::new(format!("blocks.1.attn.hook_z[head={head}]").parse()?, "zero"));
+            let list: Vec<String> = (0..heads).filter(|h| *h != live).map(|h| h.to_string()).collect();
+            if !list.is_empty() {
+                pass.push(Edit::new(format!("blocks.1.attn.hook_z[head={}]", list.join(",")).parse()?, "zero"));
             }
             Ok(())
         };

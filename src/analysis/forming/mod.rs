@@ -9,13 +9,16 @@
 mod clamps;
 mod course;
 mod experiment;
+mod judge;
+mod plan;
 mod report;
 mod run;
 mod toy;
 
 pub use clamps::Condition;
 pub use course::{FewShotCourse, TokenCourse};
-pub use experiment::{Experiment, LEARNT, PLATEAU, Plan, Trained, experiment};
+pub use experiment::{Experiment, LEARNT, PLATEAU, Trained, experiment};
+pub use plan::Plan;
 pub use run::{
     Curve, Evaluation, Formed, Moment, Options, Task, accuracy_by_head, evaluate, form, side_by_side, strengths, tokens,
 };

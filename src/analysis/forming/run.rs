@@ -15,7 +15,7 @@ use crate::hook::{Pass, Record, Run};
 use crate::models::execute::observe;
 use crate::models::{AttentionOnly, AttentionOnlyConfig, Job, execute};
 use crate::report::number;
-use crate::train::{AdamW, AdamWOptions, Course, Group, Observer, Point, Schedule, Trainer, TrainerOptions};
+use crate::train::{AdamW, AdamWOptions, Course, Group, Point, Schedule, Trainer, TrainerOptions};
 use crate::{Error, Result};
 
 /// Sequences that measurements on the way are taken on.
@@ -27,8 +27,10 @@ const LOOKED_AT: usize = 512;
 pub struct Options {
     /// Adam's learning rate, constant.
     pub rate: f64,
-    /// Updates.
+    /// Updates, at most.
     pub updates: u64,
+    /// The loss of a window, in nats, at which training ends before that; `None` to go on in any case.
+    pub stop: Option<f64>,
     /// Sequences of an update.
     pub batch: usize,
     /// Updates over which the loss of a point of the curve is a mean.
@@ -45,6 +47,8 @@ pub struct Options {
 pub struct Task {
     /// The task's sizes.
     pub data: FewShotConfig,
+    /// Whether exemplars are handwritten characters rather than Gaussian.
+    pub pictures: bool,
     /// What is clamped.
     pub condition: Condition,
     /// The head of layer 1 that is left where one is.
@@ -68,6 +72,26 @@ impl Curve {
     /// The last point's loss.
     pub fn last(&self) -> f64 {
         self.points.last().map_or(f64::NAN, |p| p.1)
+    }
+
+    /// The loss after a share of the way to `bar`: mean over a tenth of the way around it.
+    pub fn on_the_way(&self, share: f64, bar: f64) -> Option<f64> {
+        let way = &self.points[..=self.points.iter().position(|(_, loss)| *loss <= bar)?];
+        let (n, around) = (way.len() as f64, 0.05 * way.len() as f64);
+        let first = (share * n - around).max(0.0) as usize;
+        let end = ((share * n + around).ceil() as usize).clamp(first + 1, way.len());
+        let first = first.min(end - 1);
+        Some(way[first..end].iter().map(|p| p.1).sum::<f64>() / (end - first) as f64)
+    }
+
+    /// How much faster the loss falls over the last third of the way to `bar` than over the middle one: above 1 where it
+    /// waits and then drops, below 1 where learning only ever slows down.
+    ///
+    /// The time spent near ln 2 does not tell them apart: every way down from ln 5 leads past it.
+    pub fn late_speed(&self, bar: f64) -> Option<f64> {
+        let at = |share: f64| self.on_the_way(share, bar);
+        let (a, b, c) = (at(1.0 / 3.0)?, at(2.0 / 3.0)?, at(1.0)?);
+        Some((b - c) / (a - b).max(1e-3))
     }
 
     /// The longest run of sequences over which the loss stayed within `low..=high`.
@@ -137,7 +161,11 @@ struct Watch<'a> {
     moments: Vec<Moment>,
 }
 
-impl Observer for Watch<'_> {
+impl Watch<'_> {
+    fn done(&self) -> bool {
+        self.options.stop.zip(self.curve.points.last()).is_some_and(|(stop, (_, loss))| *loss <= stop)
+    }
+
     fn updated(&mut self, trainer: &Trainer, point: &Point) -> Result<()> {
         self.sum += point.losses.values().sum::<f64>();
         let done = trainer.step();
@@ -160,12 +188,11 @@ impl Observer for Watch<'_> {
     }
 }
 
-/// Trains a network on a task.
+/// Trains a network on a task, with the exemplars of `data`.
 ///
 /// # Errors
-/// A task that cannot be made, and a loss that is no finite number.
-pub fn form(task: &Task, options: &Options) -> Result<Formed> {
-    let data = FewShot::new(task.data)?;
+/// A loss that is no finite number.
+pub fn form(task: &Task, data: FewShot, options: &Options) -> Result<Formed> {
     let config = AttentionOnlyConfig::paper(task.data.labels);
     let variables = AttentionOnly::variables(&config, Some(task.data.width), options.seed)?;
     let tensors = |variables: &BTreeMap<String, candle_core::Var>| -> BTreeMap<String, Tensor> {
@@ -179,18 +206,26 @@ pub fn form(task: &Task, options: &Options) -> Result<Formed> {
     let course = FewShotCourse { task: &data, run, batch: options.batch };
     let mut watch =
         Watch { net: &net, data: &data, options: *options, sum: 0.0, curve: Curve::default(), moments: Vec::new() };
-    trainer.train(&course, options.updates, &mut watch)?;
+    while trainer.step() < options.updates && !watch.done() {
+        let point = trainer.update(&course)?;
+        watch.updated(&trainer, &point)?;
+    }
     let (curve, moments) = (watch.curve, watch.moments);
     let weights = variables.iter().map(|(name, v)| Ok((name.clone(), v.as_detached_tensor().copy()?)));
     let weights = weights.collect::<Result<_>>()?;
     Ok(Formed { task: *task, curve, moments, weights, data })
 }
 
-/// Trains several networks, as many at a time as there are processors; results in the order of `tasks`.
+/// Trains several networks, as many at a time as there are processors; results in the order of `tasks`. `data` makes the
+/// exemplars of a task, `done` hears how many trainings are over.
 ///
 /// # Errors
 /// The first error of any of them.
-pub fn side_by_side(tasks: &[(Task, Options)], done: &(dyn Fn(usize) + Sync)) -> Result<Vec<Formed>> {
+pub fn side_by_side(
+    tasks: &[(Task, Options)],
+    data: &(dyn Fn(&Task) -> Result<FewShot> + Sync),
+    done: &(dyn Fn(usize) + Sync),
+) -> Result<Vec<Formed>> {
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     let (next, finished) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let results: Vec<Mutex<Option<Result<Formed>>>> = tasks.iter().map(|_| Mutex::new(None)).collect();
@@ -200,7 +235,7 @@ pub fn side_by_side(tasks: &[(Task, Options)], done: &(dyn Fn(usize) + Sync)) ->
                 loop {
                     let at = next.fetch_add(1, Ordering::Relaxed);
                     let Some((task, options)) = tasks.get(at) else { break };
-                    let formed = form(task, options);
+                    let formed = data(task).and_then(|data| form(task, data, options));
                     if let Ok(mut slot) = results[at].lock() {
                         *slot = Some(formed);
                     }

@@ -2,7 +2,12 @@
 //! and forbidding the pattern that later heads build on.
 //!
 //! Losses are those of [`heads`](super::heads): mean nats of the first half and of the second half, each without its first
-//! token. The control of an ablation is the same number of other heads of the same layers, drawn at random.
+//! token. The control of an ablation is the same number of other heads of the same layers, drawn at random: as many
+//! different sets as were asked for, or as there are.
+//!
+//! A model that never learned to predict noise may lose its head in the first half of random tokens, so that a change of
+//! its loss there means little. The same ablation on text that is given twice shows what the heads are to a first half
+//! that the model knows how to read.
 
 use std::collections::BTreeMap;
 
@@ -12,13 +17,11 @@ use serde_json::json;
 
 use super::rows::Rows;
 use super::scores::{Measured, losses, measure};
-use super::{Head, Heads, Options, PREVIOUS, Pool, heads};
-use crate::analysis::{Estimate, Figures, registry};
+use super::{Head, Heads, Options, PREVIOUS, Pool, check_head, heads};
+use crate::analysis::{Estimate, registry};
 use crate::hook::random::Stream;
 use crate::hook::{Edit, Output, Pass, Run};
 use crate::models::{Decoder, Input, Job, Side, Tokens, execute};
-use crate::report::chart::{Axis, Line, Plot};
-use crate::report::{Block, Cell, Chart, Column, Report, Table};
 use crate::{Error, Result};
 
 /// What takes the place of an ablated head's z.
@@ -76,16 +79,33 @@ pub struct Lesion {
     pub effect: Effect,
 }
 
+/// What rows are made of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum On {
+    /// Random tokens, and then the same again.
+    #[default]
+    Random,
+    /// The beginning of a text, and then the same again.
+    Text,
+}
+
 /// What ablation showed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Ablation {
     /// What took the heads' place.
     pub kind: Kind,
+    /// What the rows are.
+    pub on: On,
+    /// How many.
+    pub rows: usize,
+    /// Tokens of a half.
+    pub n: usize,
     /// Nothing ablated.
     pub clean: (Estimate, Estimate),
     /// The heads in question.
     pub target: Lesion,
-    /// As many other heads of the same layers, draw by draw.
+    /// As many other heads of the same layers, one lesion for each set that was drawn; no set twice.
     pub controls: Vec<Lesion>,
     /// All ablated, then the first one added back, then the second as well, ...: losses of the second half.
     pub added_back: Vec<Estimate>,
@@ -96,6 +116,8 @@ pub struct Ablation {
 pub struct Causal {
     /// The strongest induction heads ablated; `None` if the network has none.
     pub ablation: Option<Ablation>,
+    /// The same on text given twice; `None` without induction heads or texts.
+    pub text: Option<Ablation>,
     /// Forbidding the previous-token pattern; `None` without a previous-token head before an induction head.
     pub forbidden: Option<Forbidden>,
 }
@@ -111,8 +133,23 @@ pub struct Forbidden {
     pub before: Estimate,
     /// Its score afterwards.
     pub after: Estimate,
-    /// The control: the pattern forbidden in as many other heads of the same layers, draw by draw.
+    /// The control: the pattern forbidden in as many other heads of the same layers, set by set.
     pub controls: Vec<Estimate>,
+    /// Every induction head after one of them, strongest first.
+    pub later: Vec<Reader>,
+}
+
+/// An induction head's score without the pattern that it may build on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Reader {
+    /// (layer, head).
+    pub head: (usize, usize),
+    /// Its induction score as it is.
+    pub before: Estimate,
+    /// With the pattern forbidden in the previous-token heads.
+    pub after: Estimate,
+    /// With the pattern forbidden in other heads instead: mean over the controls; `None` without one.
+    pub control: Option<Estimate>,
 }
 
 /// Ablates `targets`, (layer, head), strongest first.
@@ -120,22 +157,37 @@ pub struct Forbidden {
 /// # Errors
 /// No head, a head that the network lacks, or rows that show no repetition.
 pub fn ablate(net: &Decoder, pool: &Pool, targets: &[(usize, usize)], options: &CausalOptions) -> Result<Ablation> {
-    let facts = net.facts();
-    if targets.is_empty() {
-        return Err(Error::invalid("no head was named", "name heads as LAYER.HEAD, such as 3.6"));
-    }
-    if let Some((layer, head)) = targets.iter().find(|(l, h)| *l >= facts.layers.len() || *h >= facts.n_heads) {
-        return Err(Error::invalid(
-            format!("there is no head {layer}.{head}"),
-            format!("layers count from 0 to {}, heads from 0 to {}", facts.layers.len() - 1, facts.n_heads - 1),
-        ));
-    }
-    let rows = Rows::draw(net, pool, &options.rows)?;
+    check(net, targets)?;
+    ablated(net, &Rows::draw(net, pool, &options.rows)?, On::Random, targets, options)
+}
+
+/// The same on the beginnings of `texts`, given twice; texts that are too short are left out.
+///
+/// # Errors
+/// As [`ablate`], and too few texts.
+pub fn ablate_text(
+    net: &Decoder,
+    start: Option<u32>,
+    texts: &[Vec<u32>],
+    targets: &[(usize, usize)],
+    options: &CausalOptions,
+) -> Result<Ablation> {
+    check(net, targets)?;
+    ablated(net, &Rows::of_texts(net, start, texts, &options.rows)?, On::Text, targets, options)
+}
+
+fn ablated(
+    net: &Decoder,
+    rows: &Rows,
+    on: On,
+    targets: &[(usize, usize)],
+    options: &CausalOptions,
+) -> Result<Ablation> {
     let seed = options.rows.seed;
     let mean = |values: &[f64]| Estimate::mean(values, seed);
-    let clean = lesioned(net, &rows, &[], options)?;
+    let clean = lesioned(net, rows, &[], options)?;
     let effect = |heads: &[(usize, usize)]| -> Result<Lesion> {
-        let found = lesioned(net, &rows, heads, options)?;
+        let found = lesioned(net, rows, heads, options)?;
         let rise = |a: &[f64], b: &[f64]| -> Vec<f64> { a.iter().zip(b).map(|(a, b)| a - b).collect() };
         let effect = Effect {
             first: mean(&found.first),
@@ -145,11 +197,14 @@ pub fn ablate(net: &Decoder, pool: &Pool, targets: &[(usize, usize)], options: &
         };
         Ok(Lesion { heads: heads.to_vec(), effect })
     };
-    let draws = (0..options.draws as u64).filter_map(|draw| others(net, targets, targets, seed, draw));
-    let controls = draws.map(|heads| effect(&heads)).collect::<Result<_>>()?;
+    let controls =
+        others(net, targets, seed, options.draws).iter().map(|heads| effect(heads)).collect::<Result<_>>()?;
     let added_back = (0..=targets.len()).map(|n| Ok(effect(&targets[n..])?.effect.second)).collect::<Result<_>>()?;
     Ok(Ablation {
         kind: options.kind,
+        on,
+        rows: rows.ids.len(),
+        n: rows.n,
         clean: (mean(&clean.first), mean(&clean.second)),
         target: effect(targets)?,
         controls,
@@ -157,16 +212,32 @@ pub fn ablate(net: &Decoder, pool: &Pool, targets: &[(usize, usize)], options: &
     })
 }
 
-/// Finds the induction heads of a network, ablates the strongest, and forbids the pattern that they build on.
+/// Refuses heads that are none.
+fn check(net: &Decoder, targets: &[(usize, usize)]) -> Result<()> {
+    if targets.is_empty() {
+        return Err(Error::invalid("no head was named", "name heads as LAYER.HEAD, such as 3.6"));
+    }
+    targets.iter().try_for_each(|(layer, head)| check_head(net, *layer, *head))?;
+    if let Some((at, (layer, head))) = targets.iter().enumerate().find(|(at, head)| targets[..*at].contains(head)) {
+        let first = targets.iter().position(|t| t == &targets[at]).unwrap_or(0);
+        let what = format!("head {layer}.{head} is named twice, as number {first} and {at} (counted from 0)");
+        return Err(Error::invalid(what, "name each head once"));
+    }
+    Ok(())
+}
+
+/// Finds the induction heads of a network, ablates the strongest, on `texts` too if there are any, and forbids the pattern
+/// that they build on.
 ///
 /// # Errors
-/// Rows that show no repetition.
-pub fn causal(net: &Decoder, pool: &Pool, options: &CausalOptions) -> Result<Causal> {
+/// Rows that show no repetition, and texts too short for them.
+pub fn causal(net: &Decoder, pool: &Pool, texts: &[Vec<u32>], options: &CausalOptions) -> Result<Causal> {
     let found = heads(net, pool, None, &options.rows)?;
     let place = |h: &&Head| (h.layer, h.head);
     let top: Vec<(usize, usize)> = found.induction_heads().iter().take(options.top).map(place).collect();
     let ablation = (!top.is_empty()).then(|| ablate(net, pool, &top, options)).transpose()?;
-    Ok(Causal { ablation, forbidden: forbidden(net, pool, &found, options)? })
+    let text = (!top.is_empty() && !texts.is_empty()).then(|| ablate_text(net, pool.start, texts, &top, options));
+    Ok(Causal { ablation, text: text.transpose()?, forbidden: forbidden(net, pool, &found, options)? })
 }
 
 fn forbidden(net: &Decoder, pool: &Pool, found: &Heads, options: &CausalOptions) -> Result<Option<Forbidden>> {
@@ -177,39 +248,65 @@ fn forbidden(net: &Decoder, pool: &Pool, found: &Heads, options: &CausalOptions)
         return Ok(None);
     }
     let rows = Rows::draw(net, pool, &options.rows)?;
-    let score = |heads: &[(usize, usize)]| -> Result<Estimate> {
+    let seed = options.rows.seed;
+    let measured = |heads: &[(usize, usize)]| -> Result<Measured> {
         let edit = |(layer, head): &(usize, usize)| -> Result<Edit> {
             let site = format!("blocks.{layer}.attn.hook_attn_scores[head={head}]");
             Ok(Edit::new(site.parse()?, "forbid").with("template", "previous"))
         };
         let edits = heads.iter().map(edit).collect::<Result<Vec<_>>>()?;
-        let measured = measure(net, &rows, &options.rows, &edits)?;
-        Ok(Estimate::mean(&measured.heads[best.0][best.1].induction, options.rows.seed))
+        measure(net, &rows, &options.rows, &edits)
     };
-    let seed = options.rows.seed;
-    let draws = (0..options.draws as u64).filter_map(|draw| others(net, &previous, &previous, seed, draw));
+    let of = |measured: &Measured, (layer, head): (usize, usize)| measured.heads[layer][head].induction.clone();
+    let score = |measured: &Measured, head| Estimate::mean(&of(measured, head), seed);
+    let (before, after) = (measured(&[])?, measured(&previous)?);
+    let controls = others(net, &previous, seed, options.draws);
+    let controls = controls.iter().map(|heads| measured(heads)).collect::<Result<Vec<_>>>()?;
+    let first = previous.iter().map(|h| h.0).min().unwrap_or(0);
+    let later = found.induction_heads().into_iter().map(|h| (h.layer, h.head)).filter(|h| h.0 > first);
+    let later = later.map(|head| {
+        // Row by row, so that the interval is over rows as everywhere.
+        let all: Vec<Vec<f64>> = controls.iter().map(|c| of(c, head)).collect();
+        let mean = |row: usize| all.iter().map(|c| c[row]).sum::<f64>() / all.len() as f64;
+        let control = all.first().map(|c| Estimate::mean(&(0..c.len()).map(mean).collect::<Vec<f64>>(), seed));
+        Reader { head, before: score(&before, head), after: score(&after, head), control }
+    });
     Ok(Some(Forbidden {
-        before: score(&[])?,
-        after: score(&previous)?,
-        controls: draws.map(|heads| score(&heads)).collect::<Result<_>>()?,
+        before: score(&before, best),
+        after: score(&after, best),
+        controls: controls.iter().map(|c| score(c, best)).collect(),
+        later: later.collect(),
         heads: previous,
         induction_head: best,
     }))
 }
 
-/// As many heads of each layer as `like` has, none of `not`; `None` where a layer has too few.
-fn others(
-    net: &Decoder,
-    like: &[(usize, usize)],
-    not: &[(usize, usize)],
-    seed: u64,
-    draw: u64,
-) -> Option<Vec<(usize, usize)>> {
+/// Draws that may come to nothing new before no more sets are looked for.
+const REPEATS: u64 = 64;
+
+/// Up to `count` different sets, each of as many heads of each layer as `like` has, none of them in `like`.
+fn others(net: &Decoder, like: &[(usize, usize)], seed: u64, count: usize) -> Vec<Vec<(usize, usize)>> {
+    let mut sets: Vec<Vec<(usize, usize)>> = Vec::new();
+    let (mut draw, mut repeats) = (0, 0);
+    while sets.len() < count && repeats < REPEATS {
+        let Some(mut set) = drawn(net, like, seed, draw) else { break };
+        set.sort_unstable();
+        draw += 1;
+        if sets.contains(&set) {
+            repeats += 1;
+        } else {
+            sets.push(set);
+        }
+    }
+    sets
+}
+
+/// One such set; `None` where the network has too few other heads. A layer with too few makes up for them from all layers.
+fn drawn(net: &Decoder, like: &[(usize, usize)], seed: u64, draw: u64) -> Option<Vec<(usize, usize)>> {
     let mut counts: BTreeMap<usize, usize> = BTreeMap::new();
     like.iter().for_each(|(layer, _)| *counts.entry(*layer).or_default() += 1);
-    // A layer with too few others makes up for them from all layers.
     let free = |layer: usize| -> Vec<(usize, usize)> {
-        (0..net.facts().n_heads).map(|head| (layer, head)).filter(|h| !not.contains(h)).collect()
+        (0..net.facts().n_heads).map(|head| (layer, head)).filter(|h| !like.contains(h)).collect()
     };
     let mut chosen = Vec::new();
     let mut missing = 0;
@@ -253,124 +350,4 @@ fn lesioned(net: &Decoder, rows: &Rows, heads: &[(usize, usize)], options: &Caus
     let mut measured = Measured::default();
     losses(&outcome.pass("ablated")?.output, &rows.ids, rows, &mut measured)?;
     Ok(measured)
-}
-
-fn names(heads: &[(usize, usize)]) -> String {
-    heads.iter().map(|(l, h)| format!("{l}.{h}")).collect::<Vec<_>>().join(", ")
-}
-
-impl Ablation {
-    /// The largest rise of the second half among the controls.
-    pub fn control_rise(&self) -> f64 {
-        self.controls.iter().map(|c| c.effect.second_rise.value).fold(f64::NEG_INFINITY, f64::max)
-    }
-
-    fn word(&self) -> &'static str {
-        match self.kind {
-            Kind::Zero => "set to zero",
-            Kind::Mean => "set to their mean at the position over rows without repeats",
-            Kind::Resample => "taken from a random row without repeats",
-        }
-    }
-}
-
-impl Figures for Ablation {
-    fn figures(&self) -> Vec<(String, f64)> {
-        let mut figures = vec![
-            ("ablated.second_rise".to_string(), self.target.effect.second_rise.value),
-            ("ablated.first_rise".to_string(), self.target.effect.first_rise.value),
-            ("clean.first".to_string(), self.clean.0.value),
-            ("clean.second".to_string(), self.clean.1.value),
-        ];
-        if !self.controls.is_empty() {
-            figures.push(("random.second_rise.max".to_string(), self.control_rise()));
-        }
-        figures
-    }
-}
-
-impl Report for Ablation {
-    fn blocks(&self) -> Vec<Block> {
-        let row = |name: String, e: &Effect| {
-            vec![Cell::text(name), e.first.cell(3), e.second.cell(3), e.first_rise.cell(3), e.second_rise.cell(3)]
-        };
-        let mut rows =
-            vec![vec![Cell::text("none"), self.clean.0.cell(3), self.clean.1.cell(3), Cell::Empty, Cell::Empty]];
-        rows.push(row(names(&self.target.heads), &self.target.effect));
-        rows.extend(self.controls.iter().map(|c| row(format!("random: {}", names(&c.heads)), &c.effect)));
-        let columns = ["ablated", "first half", "second half", "first half rises by", "second half rises by"];
-        let points = self.added_back.iter().enumerate().map(|(n, e)| (n as f64, e.value)).collect();
-        let band = self.added_back.iter().map(Estimate::ends).collect();
-        let clean = self.clean.1.value;
-        let end = (self.added_back.len() - 1) as f64;
-        vec![
-            Block::text(format!(
-                "Heads {}, z {}, on repeated random tokens; nats a token. The controls are as many other heads of the same \
-                 layers (of any layer where these have too few), drawn at random. In brackets the 95 % interval over rows.",
-                names(&self.target.heads),
-                self.word()
-            )),
-            Block::Table(Table { columns: columns.map(Column::new).to_vec(), rows }),
-            Block::Chart(Chart {
-                title: "Heads added back one by one".to_string(),
-                caption: format!(
-                    "In the order {}; all the others of the list stay ablated.",
-                    names(&self.target.heads)
-                ),
-                plot: Plot::Lines {
-                    x: Axis::new("heads added back"),
-                    y: Axis::new("loss of the second half, nats"),
-                    series: vec![
-                        Line { name: "ablated but these".into(), points, band, reference: false },
-                        Line {
-                            name: "nothing ablated".into(),
-                            points: vec![(0.0, clean), (end, clean)],
-                            band: Vec::new(),
-                            reference: true,
-                        },
-                    ],
-                },
-            }),
-        ]
-    }
-}
-
-impl Figures for Causal {
-    fn figures(&self) -> Vec<(String, f64)> {
-        let mut figures = self.ablation.as_ref().map_or_else(Vec::new, Figures::figures);
-        if let Some(f) = &self.forbidden {
-            figures.push(("forbidden.before".to_string(), f.before.value));
-            figures.push(("forbidden.after".to_string(), f.after.value));
-            if !f.controls.is_empty() {
-                let least = f.controls.iter().map(|c| c.value).fold(f64::INFINITY, f64::min);
-                figures.push(("forbidden.random.min".to_string(), least));
-            }
-        }
-        figures.push(("found".to_string(), f64::from(u8::from(self.ablation.is_some()))));
-        figures
-    }
-}
-
-impl Report for Causal {
-    fn blocks(&self) -> Vec<Block> {
-        let mut blocks = match &self.ablation {
-            Some(ablation) => ablation.blocks(),
-            None => vec![Block::text("No head matches prefixes and copies: there is nothing to ablate.")],
-        };
-        let Some(f) = &self.forbidden else {
-            blocks.push(Block::text("No previous-token head stands before an induction head."));
-            return blocks;
-        };
-        let mut rows =
-            vec![vec![Cell::text("none"), f.before.cell(3)], vec![Cell::text(names(&f.heads)), f.after.cell(3)]];
-        rows.extend(f.controls.iter().map(|c| vec![Cell::text("as many others of these layers"), c.cell(3)]));
-        blocks.push(Block::text(format!(
-            "Attention to the token before forbidden in the previous-token heads (its scores become -1e9), and the \
-             induction score of the strongest induction head, {}.{}, afterwards.",
-            f.induction_head.0, f.induction_head.1
-        )));
-        let columns = vec![Column::new("forbidden in"), Column::new("induction score")];
-        blocks.push(Block::Table(Table { columns, rows }));
-        blocks
-    }
 }

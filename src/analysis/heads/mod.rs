@@ -15,6 +15,7 @@
 //! composition scores of all pairs of heads ([`compositions`]).
 
 mod causal;
+mod causal_report;
 mod circuit;
 mod composition;
 mod report;
@@ -30,7 +31,10 @@ use crate::models::{Decoder, Model};
 use crate::report::number;
 use crate::{Error, Result};
 
-pub use causal::{Ablation, Causal, CausalOptions, Effect, Kind, Lesion, ablate, causal};
+pub use causal::{
+    Ablation, Causal, CausalOptions, Effect, Forbidden, Kind, Lesion, On, Reader as KReader, ablate, ablate_text,
+    causal,
+};
 pub use circuit::{Spectrum, copying_score, ov_spectra};
 pub use composition::{Link, Reader, compositions};
 pub use scores::uniform;
@@ -89,6 +93,21 @@ impl Pool {
             Err(_) => Self { start: None, ids: (0..vocab as u32).collect() },
         }
     }
+}
+
+/// Refuses a head that the network does not have.
+///
+/// # Errors
+/// A layer or a head beyond the last one.
+pub fn check_head(net: &Decoder, layer: usize, head: usize) -> Result<()> {
+    let (layers, heads) = (net.facts().layers.len(), net.facts().n_heads);
+    if layer < layers && head < heads {
+        return Ok(());
+    }
+    Err(Error::invalid(
+        format!("there is no head {layer}.{head}"),
+        format!("layers count from 0 to {}, heads from 0 to {}", layers - 1, heads - 1),
+    ))
 }
 
 /// What the heads do.

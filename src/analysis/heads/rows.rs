@@ -1,4 +1,4 @@
-//! Rows of repeated random tokens.
+//! Rows that repeat themselves: random tokens, or texts.
 
 use super::{Options, Pool};
 use crate::analysis::corpus::permutation;
@@ -48,6 +48,35 @@ impl Rows {
         let repeated = drawn.iter().map(|d| [&begin[..], &d[..n], &d[..n]].concat()).collect();
         let other = drawn.iter().map(|d| [&begin[..], &d[n..], &d[..n]].concat()).collect();
         Ok(Self { n, start, ids: repeated, other })
+    }
+
+    /// The beginnings of texts, each given twice; the other half of a control row is the text before.
+    pub fn of_texts(net: &Decoder, start: Option<u32>, texts: &[Vec<u32>], options: &Options) -> Result<Self> {
+        let room =
+            net.facts().context.map_or(usize::MAX, |limit| limit.saturating_sub(usize::from(start.is_some())) / 2);
+        let n = options.n.min(room);
+        let mut long: Vec<&[u32]> = texts.iter().filter(|t| t.len() >= n).map(|t| &t[..n]).collect();
+        long.dedup();
+        let order = permutation(long.len(), options.seed, 0);
+        let drawn: Vec<&[u32]> = order.into_iter().take(options.rows).map(|i| long[i]).collect();
+        if n < 2 || drawn.len() < 2 {
+            return Err(Error::invalid(
+                format!("{} of {} texts have {n} tokens; two are needed", long.len(), texts.len()),
+                "give longer texts, or fewer tokens a half",
+            ));
+        }
+        let vocab = net.facts().vocab;
+        if let Some(beyond) = drawn.iter().copied().flatten().find(|id| **id as usize >= vocab) {
+            return Err(Error::invalid(
+                format!("token id {beyond} of a text is beyond the vocabulary of {vocab}"),
+                "the ids come from another tokenizer",
+            ));
+        }
+        let begin: Vec<u32> = start.into_iter().collect();
+        let ids = drawn.iter().map(|d| [&begin[..], d, d].concat()).collect();
+        let before = |i: usize| drawn[(i + drawn.len() - 1) % drawn.len()];
+        let other = drawn.iter().enumerate().map(|(i, d)| [&begin[..], before(i), d].concat()).collect();
+        Ok(Self { n, start: begin.len(), ids, other })
     }
 
     /// The control rows: nothing repeats.

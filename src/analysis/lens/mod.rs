@@ -6,7 +6,10 @@
 //! the same layer's distribution at another position of the same text, compared with the final one here: what agrees
 //! there too has nothing to do with the context.
 
+mod concepts;
 mod report;
+
+pub use concepts::{Concepts, Passed, concepts};
 
 use candle_core::{DType, Tensor};
 use rayon::prelude::*;

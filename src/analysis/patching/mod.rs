@@ -14,16 +14,19 @@
 //! Effects are not clamped: those below 0 or above 1 are findings. The control is in the map itself: positions that both
 //! prompts share up to there have the effect 0 exactly, and all positions of the first stream have 1.
 
+mod component;
+mod maps;
 mod report;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::sweep::{Sweep, TOKENS, Work};
-use crate::hook::Selector;
 use crate::models::{Decoder, Network};
 use crate::report::number;
 use crate::{Error, Result};
+
+pub use component::{Columns, Component};
 
 /// Two prompts and the answers that tell them apart.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -48,44 +51,6 @@ pub enum Direction {
     Denoise,
     /// The clean run, with corrupted values: necessity.
     Noise,
-}
-
-/// A family of patches, one map each.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Component {
-    /// The stream before each block, by block and position.
-    ResidPre,
-    /// What attention adds to the stream, by block and position.
-    AttnOut,
-    /// What the MLP adds to the stream, by block and position.
-    MlpOut,
-    /// Each head's mixed values, by block and head, at all positions.
-    Z,
-}
-
-impl Component {
-    /// All of them.
-    pub const ALL: [Self; 4] = [Self::ResidPre, Self::AttnOut, Self::MlpOut, Self::Z];
-
-    /// The site within a block.
-    pub fn site(self) -> &'static str {
-        match self {
-            Self::ResidPre => "hook_resid_pre",
-            Self::AttnOut => "hook_attn_out",
-            Self::MlpOut => "hook_mlp_out",
-            Self::Z => "attn.hook_z",
-        }
-    }
-
-    /// The patches of a block, column by column.
-    fn patches(self, block: usize, columns: usize) -> Result<Vec<Selector>> {
-        let place = |column: usize| match self {
-            Self::Z => format!("[head={column}]"),
-            _ => format!("@{column}"),
-        };
-        (0..columns).map(|column| format!("blocks.{block}.{}{}", self.site(), place(column)).parse()).collect()
-    }
 }
 
 /// What patching showed.
@@ -133,24 +98,31 @@ struct Sums {
 /// Patches every value of `components`, one at a time, in all `pairs`.
 ///
 /// # Errors
-/// No pairs, prompts of unequal length, answers that the vocabulary lacks or that do not tell clean from corrupted.
+/// No pairs, prompts of unequal length, answers that the vocabulary lacks or that do not tell clean from corrupted, a
+/// component that the network's blocks lack, or one named twice.
 pub fn patching(net: &Decoder, pairs: &[Pair], components: &[Component], direction: Direction) -> Result<Patching> {
     check(net, pairs)?;
+    components.iter().try_for_each(|c| c.check(net))?;
+    if let Some(twice) = components.iter().enumerate().find(|(i, c)| components[..*i].contains(c)) {
+        return Err(Error::invalid(format!("`{}` is to be patched twice", twice.1.name()), "name it once"));
+    }
     let length = pairs[0].clean.len();
     let blocks = net.facts().layers.len();
-    let columns = |c: Component| if c == Component::Z { net.facts().n_heads } else { length };
+    let columns = |c: Component| c.count(net, length);
+    // Attention maps are patched last, in another way; their sums stand behind the others'.
+    let swept = || components.iter().copied().filter(|c| *c != Component::Pattern);
     let mut patches = Vec::new();
-    for component in components {
+    for component in swept() {
         for block in 0..blocks {
-            patches.extend(component.patches(block, columns(*component))?);
+            patches.extend(component.patches(block, columns(component))?);
         }
     }
     let prompts = |of: fn(&Pair) -> &Vec<u32>| -> Vec<Vec<u32>> { pairs.iter().map(|p| of(p).clone()).collect() };
-    let (clean, corrupted) = (prompts(|p| &p.clean), prompts(|p| &p.corrupted));
-    let sweep = match direction {
-        Direction::Denoise => Sweep::new(net, &corrupted, &clean, &patches)?,
-        Direction::Noise => Sweep::new(net, &clean, &corrupted, &patches)?,
+    let (base, source) = match direction {
+        Direction::Denoise => (prompts(|p| &p.corrupted), prompts(|p| &p.clean)),
+        Direction::Noise => (prompts(|p| &p.clean), prompts(|p| &p.corrupted)),
     };
+    let sweep = Sweep::new(net, &base, &source, &patches)?;
     let of_clean =
         |i: usize| if direction == Direction::Denoise { sweep.source_logits(i) } else { sweep.base_logits(i) };
     let of_corrupted =
@@ -162,10 +134,21 @@ pub fn patching(net: &Decoder, pairs: &[Pair], components: &[Component], directi
     };
     // Pair by pair in their order, so that sums do not depend on that of the sweep.
     let mut found = vec![vec![Sums::default(); pairs.len()]; patches.len()];
-    let work = sweep.run(TOKENS, &mut |p| {
+    let mut work = sweep.run(TOKENS, &mut |p| {
         found[p.patch][p.prompt] = measure(p.prompt, p.logits);
         Ok(())
     })?;
+    if components.contains(&Component::Pattern) {
+        let heads = net.facts().n_heads;
+        let start = found.len();
+        found.resize(start + blocks * heads, vec![Sums::default(); pairs.len()]);
+        for i in 0..pairs.len() {
+            let own = maps::patch(net, &base[i], &source[i], &mut |block, head, logits| {
+                found[start + block * heads + head][i] = measure(i, logits);
+            })?;
+            work = work.with(own);
+        }
+    }
     let ends = |logits: &dyn Fn(usize) -> Vec<f32>| mean((0..pairs.len()).map(|i| measure(i, &logits(i))), pairs.len());
     let (with_clean, with_corrupted) = (ends(&|i| of_clean(i).to_vec()), ends(&|i| of_corrupted(i).to_vec()));
     let span = with_clean.difference - with_corrupted.difference;
@@ -183,18 +166,22 @@ pub fn patching(net: &Decoder, pairs: &[Pair], components: &[Component], directi
         Direction::Noise => (with_clean.difference - s.difference) / span,
     };
     let mut means = found.iter().map(|sums| mean(sums.iter().copied(), pairs.len()));
-    let map = |component: &Component| {
-        let rows: Vec<Vec<Sums>> = (0..blocks).map(|_| means.by_ref().take(columns(*component)).collect()).collect();
+    let mut map = |component: Component| {
+        let rows: Vec<Vec<Sums>> = (0..blocks).map(|_| means.by_ref().take(columns(component)).collect()).collect();
         let of = |value: &dyn Fn(&Sums) -> f64| rows.iter().map(|row| row.iter().map(value).collect()).collect();
-        Map { component: *component, effect: of(&effect), kl: of(&|s| s.kl) }
+        Map { component, effect: of(&effect), kl: of(&|s| s.kl) }
     };
+    let mut maps: Vec<Map> = swept().map(&mut map).collect();
+    if let Some(at) = components.iter().position(|c| *c == Component::Pattern) {
+        maps.insert(at, map(Component::Pattern));
+    }
     Ok(Patching {
         direction,
         pairs: pairs.len(),
         clean: with_clean.difference,
         corrupted: with_corrupted.difference,
         corrupted_kl: with_corrupted.kl,
-        maps: components.iter().map(map).collect(),
+        maps,
         work,
     })
 }

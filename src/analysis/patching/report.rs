@@ -1,6 +1,6 @@
 //! What patching looks like.
 
-use super::{Component, Direction, Map, Patching};
+use super::{Columns, Direction, Map, Patching};
 use crate::analysis::Figures;
 use crate::report::chart::{Labels, Plot, Scale};
 use crate::report::{Block, Chart, Report};
@@ -14,7 +14,7 @@ impl Figures for Patching {
         ];
         for map in &self.maps {
             let largest = map.effect.iter().flatten().copied().fold(f64::NEG_INFINITY, f64::max);
-            figures.push((format!("{}.max", map.name()), largest));
+            figures.push((format!("{}.max", map.component.name()), largest));
         }
         figures
     }
@@ -47,18 +47,13 @@ impl Report for Patching {
 }
 
 impl Map {
-    fn name(&self) -> &'static str {
-        match self.component {
-            Component::ResidPre => "resid_pre",
-            Component::AttnOut => "attn_out",
-            Component::MlpOut => "mlp_out",
-            Component::Z => "z",
-        }
-    }
-
     /// The last block on top.
     fn chart(&self, what: &str, values: &[Vec<f64>], scale: Scale) -> Block {
-        let columns = if self.component == Component::Z { "head" } else { "position" };
+        let columns = match self.component.columns() {
+            Columns::Positions => "position",
+            Columns::Heads => "head",
+            Columns::KeyHeads => "key head",
+        };
         let count = values.first().map_or(0, Vec::len);
         let unit = if scale == Scale::Sequential { "nats" } else { "effect" };
         Block::Chart(Chart {

@@ -65,6 +65,18 @@ pub struct Work {
     pub naive: usize,
 }
 
+impl Work {
+    /// The work of both.
+    pub fn with(self, other: Self) -> Self {
+        Self {
+            ran: self.ran + other.ran,
+            skipped: self.skipped + other.skipped,
+            tokens: self.tokens + other.tokens,
+            naive: self.naive + other.naive,
+        }
+    }
+}
+
 /// One patch of one prompt that must be run.
 struct Task {
     patch: usize,

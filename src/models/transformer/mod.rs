@@ -14,9 +14,9 @@ pub mod families;
 mod load;
 mod mlp;
 mod neurons;
-mod norm;
+pub(super) mod norm;
 mod qkv;
-mod sites;
+pub(super) mod sites;
 pub mod writers;
 
 use candle_core::{DType, Device, Tensor};

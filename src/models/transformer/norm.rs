@@ -9,7 +9,7 @@ use crate::nn::{Norm, Want};
 
 /// A norm and its sites.
 #[derive(Clone, Debug)]
-pub(super) struct TappedNorm {
+pub(in crate::models) struct TappedNorm {
     pub norm: Norm,
     pub site: NormSites,
 }

@@ -197,29 +197,70 @@ fn ln2_reads(f: &Facts, layer: usize) -> bool {
 
 /// Every site of a decoder with these facts, in the order of the forward pass.
 pub(super) fn table(facts: &Facts) -> SiteTable {
+    let sizes = Sizes {
+        n_heads: facts.n_heads,
+        n_kv_heads: facts.n_kv_heads,
+        d_head: facts.d_head,
+        d_model: facts.d_model,
+        d_mlp: facts.d_mlp,
+        vocab: facts.vocab,
+    };
     let mut table = SiteTable::default();
     for spec in BEFORE.iter().filter(|s| (s.when)(facts, 0)) {
-        table.push(site(spec, facts, None));
+        table.push(site(spec, sizes, None));
     }
     for layer in 0..facts.layers.len() {
         for spec in BLOCK.iter().filter(|s| (s.when)(facts, layer)) {
-            table.push(site(spec, facts, Some(layer)));
+            table.push(site(spec, sizes, Some(layer)));
         }
     }
     for spec in AFTER.iter().filter(|s| (s.when)(facts, 0)) {
-        table.push(site(spec, facts, None));
+        table.push(site(spec, sizes, None));
     }
     table
 }
 
-fn site(spec: &Spec, facts: &Facts, layer: Option<usize>) -> Site {
+/// Sizes of the axes that sites may have.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::models) struct Sizes {
+    pub n_heads: usize,
+    pub n_kv_heads: usize,
+    pub d_head: usize,
+    pub d_model: usize,
+    pub d_mlp: usize,
+    pub vocab: usize,
+}
+
+/// The table of a smaller network: of the decoder's sites those of these names (in a block, without `blocks.{l}.`), so
+/// that a name means the same everywhere. What the decoder has twice is what it is in a pre-norm block.
+pub(in crate::models) fn part(
+    sizes: Sizes,
+    layers: usize,
+    before: &[&str],
+    block: &[&str],
+    after: &[&str],
+) -> SiteTable {
+    let mut table = SiteTable::default();
+    let mut push = |from: &[Spec], names: &[&str], layer: Option<usize>| {
+        let known = names.iter().filter_map(|name| from.iter().find(|spec| spec.name == *name));
+        known.for_each(|spec| {
+            table.push(site(spec, sizes, layer));
+        });
+    };
+    push(BEFORE, before, None);
+    (0..layers).for_each(|layer| push(BLOCK, block, Some(layer)));
+    push(AFTER, after, None);
+    table
+}
+
+fn site(spec: &Spec, sizes: Sizes, layer: Option<usize>) -> Site {
     let size = |axis: &Axis| match axis {
-        Axis::Head => Some(facts.n_heads),
-        Axis::KvHead => Some(facts.n_kv_heads),
-        Axis::DHead => Some(facts.d_head),
-        Axis::DModel => Some(facts.d_model),
-        Axis::Neuron => Some(facts.d_mlp),
-        Axis::Vocab => Some(facts.vocab),
+        Axis::Head => Some(sizes.n_heads),
+        Axis::KvHead => Some(sizes.n_kv_heads),
+        Axis::DHead => Some(sizes.d_head),
+        Axis::DModel => Some(sizes.d_model),
+        Axis::Neuron => Some(sizes.d_mlp),
+        Axis::Vocab => Some(sizes.vocab),
         Axis::One => Some(1),
         _ => None,
     };
@@ -239,7 +280,7 @@ fn site(spec: &Spec, facts: &Facts, layer: Option<usize>) -> Site {
 
 /// The sites of a norm.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct NormSites {
+pub(in crate::models) struct NormSites {
     pub scale: SiteId,
     pub normalized: SiteId,
     pub out: SiteId,

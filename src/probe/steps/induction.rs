@@ -41,6 +41,7 @@ impl StepKind for Induction {
         ("found", "1 if a head matches prefixes and copies; without one there are no other figures"),
         ("ablated.second_rise", "rise of the loss of repeated tokens, nats"),
         ("ablated.first_rise", "rise of the loss of tokens that do not repeat"),
+        ("random.second_rise.mean", "the mean rise with random heads of the same layers: the control"),
         ("random.second_rise.max", "the largest rise with random heads of the same layers: the control"),
         ("clean.*", "losses with nothing ablated: `first`, `second`"),
         ("forbidden.before", "induction score of the strongest induction head"),
@@ -63,6 +64,6 @@ impl StepKind for Induction {
             kind: params.kind,
             draws: params.draws,
         };
-        StepOutput::of(&causal(&context.model.decoder, &Pool::of(context.model), &options)?)
+        StepOutput::of(&causal(&context.model.decoder, &Pool::of(context.model), &[], &options)?)
     }
 }
