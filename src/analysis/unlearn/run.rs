@@ -296,8 +296,7 @@ impl<'a> Bench<'a> {
         let mut out = Vec::new();
         for layer in layers {
             let Some((_, near)) = self.cube(index, layer, Split::Validation) else { continue };
-            let spread =
-                if self.options.alphas.is_empty() { spread(&near, index) } else { self.options.alphas.clone() };
+            let spread = if self.options.alphas.is_empty() { spread(&near) } else { self.options.alphas.clone() };
             for alpha in spread {
                 let each = self.validation.iter().zip(&near);
                 let kept = each.map(|(units, near)| share(&abstained(units, near, alpha), units)).collect();
