@@ -150,9 +150,6 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let found = args.study(&options, &progress);
     progress.finish();
     let (study, counts) = found?;
-    for note in study.notes() {
-        eprintln!("note: {note}");
-    }
     let masks = Masks::of(&study.found, counts.model.clone());
     if let Some(set) = set {
         let facts = args.facts(&counts, &started);
@@ -168,7 +165,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         write_off(&masks, language, path)?;
     }
     if args.json {
-        print_json(&json!({ "model": args.model, "study": study, "figures": figures(&study) }))?;
+        let (figures, notes) = (figures(&study), study.notes());
+        print_json(&json!({ "model": args.model, "study": study, "figures": figures, "notes": notes }))?;
     } else {
         let mut blocks = study.blocks();
         if let Some(out) = &args.out {

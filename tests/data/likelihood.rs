@@ -48,13 +48,15 @@ fn close(a: f64, b: f64, what: &str) {
 /// context.
 #[test]
 fn nothing_stands_before_a_text_where_only_the_tokenizer_is_asked() {
-    let little = Little::new("llama");
-    let subject = Subject::of(&little.net, &little.tokenizer, Some(64));
+    let (little, tokenizer) = (Little::new("llama"), super::tokenizer(false));
+    let subject = Subject::of(&little.net, &tokenizer, Some(64));
+    let always = perplexity(&subject, &texts(), &Options::default(), &mut |_, _| {}).unwrap();
+    assert_eq!(always.start, "<s>");
     let options = Options { start: Start::Tokenizer, ..Options::default() };
     let got = perplexity(&subject, &texts(), &options, &mut |_, _| {}).unwrap();
     let (mut sum, mut count) = (0.0, 0);
     for (text, found) in TEXTS.iter().zip(&got.documents) {
-        let ids = little.tokenizer.encode(text, false).unwrap();
+        let ids = tokenizer.encode(text, true).unwrap();
         let rows = log_probs(&little.net, &ids);
         let nats: f64 = (1..ids.len()).map(|at| -rows[at - 1][ids[at] as usize]).sum();
         close(found.nats, nats, text);

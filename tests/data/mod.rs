@@ -52,7 +52,7 @@ impl Little {
         let folder = golden(name);
         let net = load(&folder);
         assert!(config(&folder)["vocab_size"].as_u64().unwrap() as usize >= 3 + LETTERS.len() + PAIRS.len());
-        Self { net, tokenizer: tokenizer() }
+        Self { net, tokenizer: tokenizer(true) }
     }
 
     pub fn subject(&self) -> Subject<'_> {
@@ -68,7 +68,7 @@ pub fn run(subject: &Subject, task: &Task, items: &[Item]) -> TaskResult {
     evaluate(subject, task, items, &Options::default(), &mut |_, _| {}).unwrap()
 }
 
-fn tokenizer() -> Tokenizer {
+fn tokenizer(adds_bos: bool) -> Tokenizer {
     let mut vocab: Map<String, Value> = Map::new();
     let letters = LETTERS.chars().map(String::from);
     let words = ["<pad>", "<s>", "</s>"].map(String::from).into_iter().chain(letters).chain(PAIRS.map(String::from));
@@ -89,7 +89,7 @@ fn tokenizer() -> Tokenizer {
     });
     let folder = tempfile::tempdir().unwrap();
     put(folder.path(), "tokenizer.json", whole.to_string().as_bytes());
-    let side = json!({"add_bos_token": true, "bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>"});
+    let side = json!({"add_bos_token": adds_bos, "bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>"});
     put(folder.path(), "tokenizer_config.json", side.to_string().as_bytes());
     Tokenizer::open(folder.path()).unwrap()
 }
