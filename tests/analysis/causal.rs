@@ -96,6 +96,15 @@ fn the_organism_needs_its_induction_heads_to_copy_and_they_need_the_previous_tok
     assert!(effect.first_rise.value < 0.1 * effect.second_rise.value, "{effect:?}");
     let losses: Vec<f64> = ablation.added_back.iter().map(|e| e.value).collect();
     assert!(losses.last().unwrap() < losses.first().unwrap(), "{losses:?}");
+    // A text's first half it knows how to read, and there the heads cost little beside what they are to repetition.
+    let text = found.text.unwrap();
+    assert_eq!((text.on, text.rows), (On::Text, 8));
+    assert!(text.clean.0.value < 3.0, "{:?}", text.clean);
+    assert!(text.target.effect.first_rise.value.abs() < 0.1 * effect.second_rise.value, "{:?}", text.target);
     let forbidden = found.forbidden.unwrap();
+    for later in &forbidden.later {
+        assert!(later.after.value < 0.5 * later.before.value, "{later:?}");
+        assert!(later.control.unwrap().value > 0.8 * later.before.value, "{later:?}");
+    }
     assert!(forbidden.after.value < 0.5 * forbidden.before.value, "{forbidden:?}");
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use optrode::analysis::forming::{
-    Clamped, Condition, Options, Task, TokenCourse, accuracy_by_head, evaluate, form, side_by_side, strengths, tokens,
-    toy,
+    Clamped, Condition, Curve, Options, Task, TokenCourse, accuracy_by_head, evaluate, form, side_by_side, strengths,
+    tokens, toy,
 };
 use optrode::data::Omniglot;
 use optrode::data::fewshot::{Draw, FewShot, FewShotConfig, repeated_rows};
@@ -113,6 +113,24 @@ fn training_ends_where_the_loss_is_low_enough_and_nowhere_before() {
     assert!(early.points.len() < 4 && early.last() <= stop, "{early:?}");
     assert_eq!(early.points, whole.points[..early.points.len()], "the way there is the same");
     assert_eq!(curve(Options { stop: Some(-1.0), ..options(40) }), whole);
+}
+
+#[test]
+fn a_plateau_is_told_by_speed_whatever_the_way_past_ln_2() {
+    let curve = |loss: &dyn Fn(f64) -> f64| Curve {
+        points: (1..=400).map(|i| (f64::from(i), loss(f64::from(i) / 400.0))).collect(),
+    };
+    let late = |loss: &dyn Fn(f64) -> f64| curve(loss).late_speed(0.25).unwrap();
+    let straight = late(&|t| 1.6 - 1.4 * t);
+    assert!((straight - 1.0).abs() < 0.1, "{straight}");
+    let slowing = late(&|t| 1.6 * (-2.5 * t).exp());
+    assert!(slowing < 0.7, "{slowing}");
+    // Down to ln 2 at once, a wait, and the drop.
+    let waiting = late(&|t| 0.69 + 0.9 * (-20.0 * t).exp() - 0.6 / (1.0 + (-25.0 * (t - 0.8)).exp()));
+    assert!(waiting > 3.0, "{waiting}");
+    let half = curve(&|t| 1.6 - 1.4 * t).on_the_way(0.5, 0.25).unwrap();
+    assert!((half - 0.925).abs() < 0.01, "{half}");
+    assert_eq!(curve(&|_| 1.0).late_speed(0.25), None, "never learnt");
 }
 
 /// A set of `characters` by three drawers: character c has ink in its first c + 1 bytes, drawer d a dot elsewhere.
