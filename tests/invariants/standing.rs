@@ -26,8 +26,10 @@ fn a_network_with_an_edit_is_the_network_under_that_edit_in_every_pass() {
         assert_eq!(bits(own.at(site)), bits(given.at(site)), "{name}");
         // Before the pass's own: what the pass sets is not zeroed.
         let two = edit("blocks.1.mlp.hook_post[neuron=0..3]", json!({"op": "set", "value": 2.0}));
-        let (own, given) =
-            (see(&edited, &tokens, &pass(&[site], &[two.clone()])), see(&net, &tokens, &pass(&[site], &[two])));
+        let (own, given) = (
+            see(&edited, &tokens, &pass(&[site], std::slice::from_ref(&two))),
+            see(&net, &tokens, &pass(&[site], &[two])),
+        );
         assert_eq!(bits(own.at(site)), bits(given.at(site)), "{name}");
         let plain = edited.edited(None).unwrap();
         assert_eq!(
