@@ -5,8 +5,8 @@
 //! use optrode::probe::{Job, Script, run};
 //! use optrode::report::Progress;
 //! let script = Script::open("gate.toml")?;
-//! let job = Job { seed: script.seed, script, model: Some("models/mine".into()), against: None,
-//!                 options: OpenOptions::default() };
+//! let job = Job { seed: script.seed, script, model: Some("models/mine".into()), edits: vec![],
+//!                 against: None, options: OpenOptions::default() };
 //! let done = run(&job, &Progress::hidden())?;
 //! println!("{:?}", done.report.outcome);
 //! # Ok::<(), optrode::Error>(())
