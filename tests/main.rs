@@ -11,6 +11,7 @@ mod generate;
 mod goldens;
 mod gradients;
 mod invariants;
+mod label;
 mod languages;
 mod nn;
 mod papers;

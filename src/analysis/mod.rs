@@ -10,6 +10,7 @@ pub mod facts;
 pub mod forming;
 pub mod heads;
 mod inputs;
+pub mod label;
 pub mod languages;
 pub mod lens;
 pub mod measure;

@@ -6,12 +6,14 @@
 mod ablate;
 mod attribute;
 mod audit;
+mod audit_labels;
 mod common;
 mod doctor;
 mod edit;
 mod generate;
 mod heads;
 mod hub;
+mod label;
 mod languages;
 mod lens;
 mod merge;
@@ -70,6 +72,10 @@ enum Command {
     Merge(merge::Args),
     /// Show one neuron, head or direction: its values, examples and weights.
     Neuron(neuron::Args),
+    /// Label the units of an atlas; every label has a held-out score.
+    Label(label::Args),
+    /// Find units whose labels or examples hold a term of a list.
+    AuditLabels(audit_labels::Args),
     /// Language neurons: which fire for one language, for some, for all; and what they do.
     Languages(languages::Args),
     /// Audit a model: the whole examination in one command, with a report.
@@ -143,6 +149,8 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Scan(args) => scan::run(&args),
         Command::Merge(args) => merge::run(&args),
         Command::Neuron(args) => neuron::run(&args),
+        Command::Label(args) => label::run(&args),
+        Command::AuditLabels(args) => audit_labels::run(&args),
         Command::Languages(args) => languages::run(&args),
         Command::Audit(args) => audit::run(&args),
         Command::Run(args) => run::run(&args),

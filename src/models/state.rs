@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use candle_core::{Tensor, TensorId};
 
-use crate::Result;
 use crate::hook::{Context, Form};
+use crate::{Error, Result};
 
 /// Least number of positions that a growing tensor gets room for.
 const ROOM: usize = 64;
@@ -55,6 +55,33 @@ impl State {
     /// The rows and positions that the kept tensors belong to.
     pub fn context(&self) -> Option<&Context> {
         self.context.as_ref()
+    }
+
+    /// The state of `rows` rows that all go on from the one row of this state, numbered as documents from 0.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a state of another number of rows.
+    pub fn repeated(&self, rows: usize) -> Result<Self> {
+        let one = self.context.as_ref().filter(|c| c.rows == 1).ok_or_else(|| {
+            Error::invalid("only the state of one row can be repeated", "run one row first, keeping its state")
+        })?;
+        let copies = |tensor: &Tensor| -> Result<Tensor> { Ok(Tensor::cat(&vec![tensor; rows], 0)?) };
+        let tensors = self.tensors.iter().map(|(name, t)| Ok((name.clone(), copies(t)?))).collect::<Result<_>>()?;
+        let context = Context {
+            rows,
+            pos: one.pos,
+            real: one.real.repeat(rows),
+            position: one.position.repeat(rows),
+            tokens: one.tokens.repeat(rows),
+            documents: (0..rows as u64).collect(),
+            offsets: one.offsets.repeat(rows),
+            prompt: one.prompt.repeat(rows),
+            keys: one.keys,
+            key_real: one.key_real.repeat(rows),
+            key_position: one.key_position.repeat(rows),
+            special: one.special.clone(),
+        };
+        Ok(Self { keeps: self.keeps, tensors, rooms: BTreeMap::new(), context: Some(context) })
     }
 
     /// Appends `new` to the tensor `name` along the second axis, if calls leave anything, and returns the whole.

@@ -4,6 +4,7 @@ mod doctor;
 mod facts;
 mod heads;
 mod induction;
+mod labels;
 mod languages;
 mod lens;
 mod neurons;
@@ -29,6 +30,7 @@ pub static ALL: &[&dyn Step] = &[
     &induction::Induction,
     &neurons::Neurons,
     &languages::Languages,
+    &labels::Labels,
 ];
 
 /// The step of this name.

@@ -6,7 +6,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::limits::Limit;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
 
-use super::rows::{ContextRow, ExampleRow, GroupRow, ProfileRow, RunRow, SiteRow, UnitRow};
+use super::rows::{ContextRow, ExampleRow, GroupRow, LabelRow, ProfileRow, RunRow, SiteRow, UnitRow};
 use super::{APPLICATION, SCHEMA, VERSION};
 use crate::{Error, Result};
 
@@ -25,34 +25,7 @@ impl Database {
     /// # Errors
     /// A file that is missing, no database, damaged, of another version, or with another schema than [`SCHEMA`].
     pub fn open(path: &Path) -> Result<Self> {
-        // SQLite's own message does not tell a missing file from one that it may not read.
-        std::fs::File::open(path).map_err(Error::io(path))?;
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(path, flags).map_err(failed(path))?;
-        let guarded = || {
-            connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, LONGEST)?;
-            connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
-            connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
-            connection.pragma_update(None, "cell_size_check", true)?;
-            let application: i32 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
-            let version: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-            Ok((application, version, schema(&connection)?))
-        };
-        let (application, version, found) = guarded().map_err(failed(path))?;
-        if application != APPLICATION {
-            return Err(Error::file(path, "this is a database of another program", "name a folder that a scan wrote"));
-        }
-        if version != VERSION {
-            return Err(Error::file(
-                path,
-                format!("version {version} of the atlas format, expected {VERSION}"),
-                "scan again, or read it with the version of optrode that wrote it",
-            ));
-        }
-        let own = Connection::open_in_memory().and_then(|c| c.execute_batch(SCHEMA).and_then(|()| schema(&c)));
-        if own.map_err(failed(path))? != found {
-            return Err(Error::file(path, "its tables are not those of an atlas", "the file was changed: scan again"));
-        }
+        let connection = guarded(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
         Ok(Self { path: path.to_path_buf(), connection })
     }
 
@@ -184,6 +157,57 @@ impl Database {
         found.pop().map(|raw| self.checked(raw)).transpose()
     }
 
+    /// The labels of a unit, or of all units, by unit, explainer and age.
+    ///
+    /// # Errors
+    /// Damage.
+    pub fn labels(&self, unit: Option<i64>) -> Result<Vec<LabelRow>> {
+        let sql = "SELECT labels.unit, sites.name, units.number, explainer, text, score, coverage, provenance FROM labels \
+                   JOIN units ON units.id = labels.unit JOIN sites ON sites.id = units.site \
+                   WHERE ?1 IS NULL OR labels.unit = ?1 ORDER BY labels.unit, explainer, labels.id";
+        self.all(sql, params![unit], |row| {
+            Ok(LabelRow {
+                unit: row.get(0)?,
+                site: row.get(1)?,
+                number: row.get(2)?,
+                explainer: row.get(3)?,
+                text: row.get(4)?,
+                score: row.get(5)?,
+                coverage: row.get(6)?,
+                provenance: row.get(7)?,
+            })
+        })
+    }
+
+    /// The ids of a site's units, in the order of their numbers.
+    ///
+    /// # Errors
+    /// Damage.
+    pub fn unit_ids(&self, site: usize) -> Result<Vec<i64>> {
+        self.all("SELECT id FROM units WHERE site = ? ORDER BY number", params![site as i64], |row| row.get(0))
+    }
+
+    /// Calls `f` with the unit and the text of the context of every example of these kinds.
+    ///
+    /// # Errors
+    /// Damage.
+    pub fn each_example(&self, kinds: &[&str], mut f: impl FnMut(i64, &str)) -> Result<()> {
+        let marks = vec!["?"; kinds.len()].join(", ");
+        let sql = format!(
+            "SELECT unit, text FROM examples JOIN contexts ON contexts.id = examples.context WHERE kind IN ({marks})"
+        );
+        let mut query = || {
+            let mut statement = self.connection.prepare(&sql)?;
+            let mut rows = statement.query(rusqlite::params_from_iter(kinds))?;
+            while let Some(row) = rows.next()? {
+                let text: String = row.get(1)?;
+                f(row.get(0)?, &text);
+            }
+            Ok(())
+        };
+        query().map_err(failed(&self.path))
+    }
+
     fn all<T>(
         &self,
         sql: &str,
@@ -234,6 +258,39 @@ fn context(row: &Row, first: usize) -> rusqlite::Result<RawContext> {
         text: row.get(first + 6)?,
     };
     Ok(RawContext { row: context, tokens: row.get(first + 3)?, words: row.get(first + 5)? })
+}
+
+/// Opens a database as a stranger's: bounded, without functions or views of its own, of this schema word for word.
+pub(super) fn guarded(path: &Path, access: OpenFlags) -> Result<Connection> {
+    // SQLite's own message does not tell a missing file from one that it may not read.
+    std::fs::File::open(path).map_err(Error::io(path))?;
+    let connection =
+        Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX).map_err(failed(path))?;
+    let read = || {
+        connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, LONGEST)?;
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
+        connection.pragma_update(None, "cell_size_check", true)?;
+        let application: i32 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
+        let version: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        Ok((application, version, schema(&connection)?))
+    };
+    let (application, version, found) = read().map_err(failed(path))?;
+    if application != APPLICATION {
+        return Err(Error::file(path, "this is a database of another program", "name a folder that a scan wrote"));
+    }
+    if version != VERSION {
+        return Err(Error::file(
+            path,
+            format!("version {version} of the atlas format, expected {VERSION}"),
+            "scan again, or read it with the version of optrode that wrote it",
+        ));
+    }
+    let own = Connection::open_in_memory().and_then(|c| c.execute_batch(SCHEMA).and_then(|()| schema(&c)));
+    if own.map_err(failed(path))? != found {
+        return Err(Error::file(path, "its tables are not those of an atlas", "the file was changed: scan again"));
+    }
+    Ok(connection)
 }
 
 /// Everything that a database is made of, word for word.

@@ -7,17 +7,19 @@
 //! | `manifest.json` | what it takes to repeat the scan |
 //! | `checkpoint.safetensors` | while a scan runs: the states so far, and how far that is |
 //!
-//! An atlas may come from anybody: the database is opened read-only and only if its schema is the one of this version, word
-//! for word, so that it holds no views, triggers or functions of a stranger; states are checked as they are read.
+//! An atlas may come from anybody: the database is opened only if its schema is the one of this version, word
+//! for word, so that it holds no views, triggers or functions of a stranger, and read-only unless labels are written; states are checked as they are read.
 
 mod arrays;
 mod database;
+mod labels;
 mod rows;
 mod writer;
 
 pub use arrays::{Arrays, write_arrays};
 pub use database::Database;
-pub use rows::{ContextRow, ExampleRow, GroupRow, ProfileRow, QUANTILES, RunRow, SiteRow, UnitRow};
+pub use labels::{Labeller, NewLabel};
+pub use rows::{ContextRow, ExampleRow, GroupRow, LabelRow, ProfileRow, QUANTILES, RunRow, SiteRow, UnitRow};
 pub use writer::{Writer, write_database};
 
 /// The schema of `atlas.db`, with what every column means.

@@ -125,3 +125,24 @@ pub struct ExampleRow {
     /// Where it is.
     pub context: ContextRow,
 }
+
+/// A label of a unit.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct LabelRow {
+    /// The unit's id.
+    pub unit: i64,
+    /// Its site.
+    pub site: String,
+    /// Its number within the site.
+    pub number: usize,
+    /// Who or what wrote it.
+    pub explainer: String,
+    /// The label.
+    pub text: String,
+    /// Its score on held-out examples against negatives.
+    pub score: Option<f64>,
+    /// Share of the unit's activity that it accounts for.
+    pub coverage: Option<f64>,
+    /// How it was made and scored, as JSON.
+    pub provenance: String,
+}
