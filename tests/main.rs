@@ -25,3 +25,4 @@ mod store;
 mod sweep;
 mod train;
 mod unlearn;
+mod vision;

@@ -26,6 +26,7 @@ pub mod sweep;
 pub mod tasks;
 pub mod unit;
 pub mod unlearn;
+pub mod vision;
 
 pub use corpus::Corpus;
 pub use environment::Environment;

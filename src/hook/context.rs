@@ -115,6 +115,39 @@ impl Context {
         keys.iter().map(|real| u32::from(*real)).sum()
     }
 
+    /// The same call of these rows, in this order.
+    ///
+    /// # Errors
+    /// [`crate::Error::Invalid`] for a row that there is not.
+    pub fn select(&self, rows: &[u32]) -> Result<Self> {
+        if let Some(beyond) = rows.iter().find(|row| **row as usize >= self.rows) {
+            return Err(crate::Error::invalid(
+                format!("row {beyond} of a call of {} rows", self.rows),
+                "rows are counted from 0",
+            ));
+        }
+        fn pick<T: Copy>(of: &[T], width: usize, rows: &[u32]) -> Vec<T> {
+            // Tables that are left empty stay so.
+            let whole = rows.iter().filter(|_| !of.is_empty());
+            whole.flat_map(|row| of[*row as usize * width..][..width].iter().copied()).collect()
+        }
+        let (pos, keys) = (self.pos, self.keys);
+        Ok(Self {
+            rows: rows.len(),
+            pos,
+            keys,
+            real: pick(&self.real, pos, rows),
+            position: pick(&self.position, pos, rows),
+            tokens: pick(&self.tokens, pos, rows),
+            documents: pick(&self.documents, 1, rows),
+            offsets: pick(&self.offsets, 1, rows),
+            prompt: pick(&self.prompt, 1, rows),
+            key_real: pick(&self.key_real, keys, rows),
+            key_position: pick(&self.key_position, keys, rows),
+            special: self.special.clone(),
+        })
+    }
+
     /// Sets the keys: those of the calls before, then this call's own tokens.
     pub fn follow(&mut self, before: Option<&Self>) {
         let kept = before.map_or(0, |b| b.keys);

@@ -164,15 +164,19 @@ impl Editor {
         if scope.is_none() && site.dim(Axis::Key).is_none() {
             return Ok(None);
         }
-        let positional = site.dim(Axis::Pos).or(site.dim(Axis::Query)).ok_or_else(|| {
-            Error::invalid(
-                format!("`{}` has no positions, yet the edit is scoped by position, phase or row", site.name),
-                "edit it without a scope",
-            )
-        })?;
         let mut shape = vec![1; site.axes.len()];
         shape[0] = call.rows;
-        shape[positional] = call.pos;
+        match site.dim(Axis::Pos).or(site.dim(Axis::Query)) {
+            Some(positional) => shape[positional] = call.pos,
+            // An image is a row of one position.
+            None if call.pos == 1 => {}
+            None => {
+                return Err(Error::invalid(
+                    format!("`{}` has no positions, yet the edit is scoped by position, phase or row", site.name),
+                    "edit it without a scope",
+                ));
+            }
+        }
         let acts = |at: usize| scope.is_none_or(|s| s[at]);
         let places = 0..call.rows * call.pos;
         let mask: Vec<u8> = match site.dim(Axis::Key) {

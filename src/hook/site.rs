@@ -61,11 +61,21 @@ pub enum Axis {
     Width,
     /// Time steps of a simulation.
     Time,
+    /// Channels of a map over an image.
+    Channel,
+    /// Rows of such a map, from the top.
+    Y,
+    /// Columns of such a map, from the left.
+    X,
+    /// Classes of a classifier.
+    Class,
+    /// Exemplars of a unit.
+    Exemplar,
 }
 
 impl Axis {
     /// Every axis.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 18] = [
         Self::Batch,
         Self::Pos,
         Self::Head,
@@ -79,6 +89,11 @@ impl Axis {
         Self::One,
         Self::Width,
         Self::Time,
+        Self::Channel,
+        Self::Y,
+        Self::X,
+        Self::Class,
+        Self::Exemplar,
     ];
 
     /// The axis of this name.
@@ -102,6 +117,11 @@ impl Axis {
             Self::One => "one",
             Self::Width => "width",
             Self::Time => "time",
+            Self::Channel => "channel",
+            Self::Y => "y",
+            Self::X => "x",
+            Self::Class => "class",
+            Self::Exemplar => "exemplar",
         }
     }
 }

@@ -1,5 +1,7 @@
 //! What a network is given.
 
+use candle_core::Tensor;
+
 use crate::hook::Context;
 use crate::{Error, Result};
 
@@ -17,6 +19,41 @@ pub enum Side {
 pub enum Input {
     /// Token ids for language models.
     Tokens(Tokens),
+    /// Images for classifiers.
+    Images(Images),
+}
+
+impl Input {
+    /// The tokens.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for input of another kind.
+    pub fn tokens(&self) -> Result<&Tokens> {
+        match self {
+            Self::Tokens(tokens) => Ok(tokens),
+            Self::Images(_) => Err(Error::invalid("a language model was given images", "give it token ids")),
+        }
+    }
+
+    /// The images.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for input of another kind.
+    pub fn images(&self) -> Result<&Images> {
+        match self {
+            Self::Images(images) => Ok(images),
+            Self::Tokens(_) => Err(Error::invalid("a network for images was given tokens", "give it images")),
+        }
+    }
+}
+
+/// A batch of images.
+#[derive(Clone, Debug)]
+pub struct Images {
+    /// `[rows, channels, height, width]`, 0 to 255, in any type.
+    pub pixels: Tensor,
+    /// `[rows]`: index of each image in its set.
+    pub documents: Vec<u64>,
 }
 
 /// A batch of token rows, row-major, with padding marked.

@@ -2,6 +2,8 @@
 //! about hooks.
 
 pub mod attention_only;
+pub mod captioner;
+pub mod convolutional;
 pub mod execute;
 pub mod gradient;
 mod input;
@@ -15,9 +17,11 @@ use crate::Result;
 use crate::hook::{SiteTable, Tap};
 
 pub use attention_only::{AttentionOnly, AttentionOnlyConfig};
+pub use captioner::{Captioner, CaptionerConfig};
+pub use convolutional::{Convolutional, ConvolutionalConfig};
 pub use execute::{Job, Outcome, PassOutcome, execute};
 pub use gradient::{Gradients, JobGradients, gradients, job_gradients};
-pub use input::{Input, Side, Tokens};
+pub use input::{Images, Input, Side, Tokens};
 pub use model::{Model, OpenOptions};
 pub use state::State;
 pub use transformer::Decoder;
@@ -28,7 +32,8 @@ pub trait Network {
     fn sites(&self) -> &SiteTable;
 
     /// One forward call. Returns as much of the network's output as [`Tap::output`] says is read: for a decoder the
-    /// logits `[batch, pos, vocab]`, those of each row's last token `[batch, 1, vocab]`, or `[batch, 0, vocab]`.
+    /// logits `[batch, pos, vocab]`, those of each row's last token `[batch, 1, vocab]`, or `[batch, 0, vocab]`; for a
+    /// classifier of images `[batch, class]`.
     ///
     /// # Errors
     /// Input of a kind or size that the network cannot take, and whatever the edits refuse.

@@ -62,26 +62,34 @@ impl State {
     /// # Errors
     /// [`Error::Invalid`] for a state of another number of rows.
     pub fn repeated(&self, rows: usize) -> Result<Self> {
-        let one = self.context.as_ref().filter(|c| c.rows == 1).ok_or_else(|| {
-            Error::invalid("only the state of one row can be repeated", "run one row first, keeping its state")
-        })?;
-        let copies = |tensor: &Tensor| -> Result<Tensor> { Ok(Tensor::cat(&vec![tensor; rows], 0)?) };
-        let tensors = self.tensors.iter().map(|(name, t)| Ok((name.clone(), copies(t)?))).collect::<Result<_>>()?;
-        let context = Context {
-            rows,
-            pos: one.pos,
-            real: one.real.repeat(rows),
-            position: one.position.repeat(rows),
-            tokens: one.tokens.repeat(rows),
-            documents: (0..rows as u64).collect(),
-            offsets: one.offsets.repeat(rows),
-            prompt: one.prompt.repeat(rows),
-            keys: one.keys,
-            key_real: one.key_real.repeat(rows),
-            key_position: one.key_position.repeat(rows),
-            special: one.special.clone(),
-        };
-        Ok(Self { keeps: self.keeps, tensors, rooms: BTreeMap::new(), context: Some(context) })
+        if self.context.as_ref().is_none_or(|c| c.rows != 1) {
+            return Err(Error::invalid(
+                "only the state of one row can be repeated",
+                "run one row first, keeping its state",
+            ));
+        }
+        let mut state = self.clone();
+        state.select(&vec![0; rows])?;
+        if let Some(context) = &mut state.context {
+            context.documents = (0..rows as u64).collect();
+        }
+        Ok(state)
+    }
+
+    /// Keeps these rows of everything, in this order, as a beam search does; a row may be taken several times.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a row that there is not.
+    pub fn select(&mut self, rows: &[u32]) -> Result<()> {
+        if let Some(context) = &self.context {
+            self.context = Some(context.select(rows)?);
+        }
+        for tensor in self.tensors.values_mut() {
+            let index = Tensor::from_slice(rows, rows.len(), tensor.device())?;
+            *tensor = tensor.contiguous()?.index_select(&index, 0)?;
+        }
+        self.rooms.clear();
+        Ok(())
     }
 
     /// Appends `new` to the tensor `name` along the second axis, if calls leave anything, and returns the whole.

@@ -35,6 +35,7 @@
 mod context;
 mod p01_skill_unlearning;
 mod p26_induction_clamps;
+mod p31_milan;
 mod p36_language_neurons;
 mod paper;
 mod reproduction;
@@ -50,6 +51,7 @@ use crate::{Error, Result};
 pub static ALL: &[&dyn Paper] = &[
     &p01_skill_unlearning::SkillUnlearning,
     &p26_induction_clamps::InductionClamps,
+    &p31_milan::Milan,
     &p36_language_neurons::LanguageNeurons,
 ];
 

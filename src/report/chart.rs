@@ -71,6 +71,11 @@ pub enum Plot {
         /// One text per row.
         rows: Vec<TokenRow>,
     },
+    /// Small pictures side by side.
+    Pictures {
+        /// The rows, from the top.
+        rows: Vec<PictureRow>,
+    },
 }
 
 /// An axis with numbers.
@@ -161,4 +166,22 @@ pub struct TokenRow {
     pub values: Vec<f64>,
     /// The token that the row is about, if any.
     pub focus: Option<usize>,
+}
+
+/// Pictures of one thing.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct PictureRow {
+    /// What they show.
+    pub name: String,
+    /// From the left.
+    pub pictures: Vec<Framed>,
+}
+
+/// A picture with its words.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Framed {
+    /// A PNG file in base64.
+    pub png: String,
+    /// What a reader sees when pointing at it, and who cannot see it hears.
+    pub note: String,
 }

@@ -64,7 +64,7 @@ impl Section {
 pub fn page(page: &Page) -> Result<String> {
     let style = style();
     let policy = format!(
-        "default-src 'none'; style-src 'sha256-{}'; base-uri 'none'; form-action 'none'",
+        "default-src 'none'; img-src data:; style-src 'sha256-{}'; base-uri 'none'; form-action 'none'",
         STANDARD.encode(Sha256::digest(style.as_bytes()))
     );
     let anchors = anchors(&page.sections);

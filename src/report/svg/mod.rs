@@ -20,6 +20,7 @@ mod histogram;
 mod legend;
 mod lines;
 mod palette;
+mod pictures;
 mod sheet;
 mod tokens;
 
@@ -29,7 +30,7 @@ pub(super) use heat::pool;
 use super::chart::{Chart, Plot};
 use crate::{Error, Result};
 
-/// The marks of a chart as markup: one `<svg>`, or, for tokens, which flow like text, one `<div>`. Title and caption
+/// The marks of a chart as markup: one `<svg>`, or, for tokens and pictures, which flow like text, one `<div>`. Title and caption
 /// are not part of it; [`super::html::figure`] adds them.
 ///
 /// # Errors
@@ -44,6 +45,7 @@ pub fn render(chart: &Chart) -> Result<String> {
         }
         Plot::Histogram { x, edges, counts } => histogram::draw(&chart.title, x, edges, counts),
         Plot::Tokens { unit, rows } => tokens::draw(&chart.title, unit, rows),
+        Plot::Pictures { rows } => pictures::draw(&chart.title, rows),
     };
     drawn.map_err(|error| match error {
         Error::Invalid { what, hint } => Error::invalid(format!("the chart \"{}\": {what}", chart.title), hint),

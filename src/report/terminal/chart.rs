@@ -1,7 +1,7 @@
 //! Charts in characters: little, but the shape and the numbers at its ends.
 
 use super::{Style, wrap};
-use crate::report::chart::{Bars, Chart, Labels, Line, Plot, Scale, TokenRow};
+use crate::report::chart::{Bars, Chart, Labels, Line, PictureRow, Plot, Scale, TokenRow};
 use crate::report::svg::{pool, value};
 use crate::report::visible::{columns, shorten, visible};
 
@@ -25,6 +25,7 @@ pub(super) fn draw(chart: &Chart, style: Style) -> Vec<String> {
         Plot::Heat { rows, columns, values, unit, scale } => heat((rows, columns), values, unit, *scale, style.width),
         Plot::Histogram { x, edges, counts } => histogram(&x.name, edges, counts, style.width),
         Plot::Tokens { rows, .. } => tokens(rows, style.width),
+        Plot::Pictures { rows } => pictures(rows),
     };
     out.extend(body);
     out
@@ -174,5 +175,14 @@ fn tokens(rows: &[TokenRow], width: usize) -> Vec<String> {
     let mut out: Vec<String> = rows.iter().take(ROWS).flat_map(|row| wrap(&text(row), width)).collect();
     out.extend(more(rows.len()));
     out.extend(wrap(&format!("[ ] at least half of the largest value, {}", value(high)), width));
+    out
+}
+
+/// What the pictures are: a terminal shows none.
+fn pictures(rows: &[PictureRow]) -> Vec<String> {
+    let line = |row: &PictureRow| visible(&format!("{}: {} pictures", row.name, row.pictures.len()));
+    let mut out: Vec<String> = rows.iter().take(ROWS).map(line).collect();
+    out.extend(more(rows.len()));
+    out.push("the pictures are in the HTML report".into());
     out
 }
