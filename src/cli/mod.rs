@@ -14,6 +14,7 @@ mod generate;
 mod heads;
 mod hub;
 mod label;
+mod label_images;
 mod languages;
 mod lens;
 mod merge;
@@ -76,6 +77,8 @@ enum Command {
     Label(label::Args),
     /// Find units whose labels or examples hold a term of a list.
     AuditLabels(audit_labels::Args),
+    /// Label the channels of a convolutional network on images.
+    LabelImages(label_images::Args),
     /// Language neurons: which fire for one language, for some, for all; and what they do.
     Languages(languages::Args),
     /// Audit a model: the whole examination in one command, with a report.
@@ -151,6 +154,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Neuron(args) => neuron::run(&args),
         Command::Label(args) => label::run(&args),
         Command::AuditLabels(args) => audit_labels::run(&args),
+        Command::LabelImages(args) => label_images::run(&args),
         Command::Languages(args) => languages::run(&args),
         Command::Audit(args) => audit::run(&args),
         Command::Run(args) => run::run(&args),

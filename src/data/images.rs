@@ -3,11 +3,14 @@
 //! - A folder of PNG or JPEG files; files in folders of their own have the folder's name as their class.
 //! - IDX (MNIST): `NAME-images-idx3-ubyte`, with its `NAME-labels-idx1-ubyte` beside it if there is one.
 //! - The binary form of CIFAR-10: records of a label and 3,072 bytes, `*.bin`.
+//! - Handwritten characters of Omniglot, 105 x 105 bits each, `*.bits`, ink bright as in MNIST; their classes are not read.
 
 use std::path::{Path, PathBuf};
 
 use candle_core::{Device, Tensor};
 
+use super::omniglot;
+use crate::hook::random::Stream;
 use crate::models::Images;
 use crate::store::Picture;
 use crate::{Error, Result};
@@ -42,13 +45,16 @@ impl ImageSet {
         if name.ends_with(".bin") {
             return cifar(path, shape, limit);
         }
+        if name.ends_with(".bits") {
+            return characters(path, shape, limit);
+        }
         if name.ends_with("idx3-ubyte") {
             return idx(path, shape, limit);
         }
         Err(Error::file(
             path,
             "it is no set of images that is known here",
-            "give a folder of PNG or JPEG files, an `..-idx3-ubyte` file, or a `.bin` file of CIFAR-10",
+            "give a folder of PNG or JPEG files, an `..-idx3-ubyte` file, a `.bin` file of CIFAR-10 or a `.bits` file of Omniglot",
         ))
     }
 
@@ -85,6 +91,24 @@ impl ImageSet {
         let (image, area) = (self.image(at), height * width);
         let rgb = (0..area).flat_map(|p| [0, 1, 2].map(|k| image[k.min(c - 1) * area + p])).collect();
         Picture { width, height, rgb }
+    }
+
+    /// Some of the images as a set of their own.
+    pub fn select(&self, at: &[usize]) -> Self {
+        Self {
+            shape: self.shape,
+            pixels: at.iter().flat_map(|i| self.image(*i)).copied().collect(),
+            labels: at.iter().filter_map(|i| self.labels.get(*i)).copied().collect(),
+            classes: self.classes.clone(),
+        }
+    }
+
+    /// Four sets of nearly equal size, drawn at random.
+    pub fn quarters(&self, seed: u64) -> [Self; 4] {
+        let mut order: Vec<usize> = (0..self.len()).collect();
+        Stream::new(seed, &[0x414]).shuffle(&mut order);
+        let end = |q: usize| q * order.len() / 4;
+        [0, 1, 2, 3].map(|q| self.select(&order[end(q)..end(q + 1)]))
     }
 
     fn push(&mut self, picture: &Picture) {
@@ -223,6 +247,18 @@ fn cifar(path: &Path, shape: [usize; 3], limit: usize) -> Result<ImageSet> {
             let rgb = (0..area).flat_map(|p| [0, 1, 2].map(|c| image[c * area + p])).collect();
             set.push(&Picture { width: SIDE, height: SIDE, rgb });
         }
+    }
+    Ok(set)
+}
+
+fn characters(path: &Path, shape: [usize; 3], limit: usize) -> Result<ImageSet> {
+    let bytes = std::fs::read(path).map_err(Error::io(path))?;
+    let drawings = omniglot::drawings(path, &bytes)?;
+    let mut set = ImageSet { shape, pixels: Vec::new(), labels: Vec::new(), classes: Vec::new() };
+    for drawing in drawings.take(limit) {
+        let ink = |at: usize| if omniglot::ink(drawing, at) { 255 } else { 0 };
+        let rgb = (0..omniglot::SIDE * omniglot::SIDE).flat_map(|at| [ink(at); 3]).collect();
+        set.push(&Picture { width: omniglot::SIDE, height: omniglot::SIDE, rgb });
     }
     Ok(set)
 }

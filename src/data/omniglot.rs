@@ -17,7 +17,7 @@ use crate::hook::random::Stream;
 use crate::{Error, Result};
 
 /// Pixels of a side.
-const SIDE: usize = 105;
+pub(super) const SIDE: usize = 105;
 /// Bytes of an image.
 const BYTES: usize = (SIDE * SIDE).div_ceil(8);
 /// Pixels of a square's side.
@@ -114,14 +114,8 @@ type Labelled = ((String, String), Vec<f32>);
 
 fn read_set(bits: &Path, csv: &Path) -> Result<Vec<Labelled>> {
     let data = std::fs::read(bits).map_err(Error::io(bits))?;
+    let images = drawings(bits, &data)?;
     let text = std::fs::read_to_string(csv).map_err(Error::io(csv))?;
-    if data.is_empty() || !data.len().is_multiple_of(BYTES) {
-        return Err(Error::file(
-            bits,
-            format!("{} bytes are no whole number of images of {BYTES} bytes", data.len()),
-            "the file is cut off, or holds images of another size",
-        ));
-    }
     let mut lines = text.lines();
     let header: Vec<&str> = lines.next().unwrap_or("").split(',').collect();
     let column = |name: &str| {
@@ -148,17 +142,34 @@ fn read_set(bits: &Path, csv: &Path) -> Result<Vec<Labelled>> {
         };
         Ok(((field(alphabet)?, field(character)?), features(image)))
     };
-    lines.into_iter().zip(data.chunks_exact(BYTES)).enumerate().map(labelled).collect()
+    lines.into_iter().zip(images).enumerate().map(labelled).collect()
 }
 
 /// The share of ink in every square.
+/// The drawings of a `.bits` file's content.
+pub(super) fn drawings<'a>(path: &Path, content: &'a [u8]) -> Result<impl Iterator<Item = &'a [u8]>> {
+    if content.is_empty() || !content.len().is_multiple_of(BYTES) {
+        return Err(Error::file(
+            path,
+            format!("{} bytes are no whole number of images of {BYTES} bytes", content.len()),
+            "the file is cut off, or holds images of another size",
+        ));
+    }
+    Ok(content.chunks_exact(BYTES))
+}
+
+/// Whether there is ink at a pixel of a drawing, counted row by row.
+pub(super) fn ink(drawing: &[u8], pixel: usize) -> bool {
+    drawing[pixel / 8] >> (7 - pixel % 8) & 1 == 1
+}
+
 fn features(image: &[u8]) -> Vec<f32> {
     let squares = SIDE / SQUARE;
-    let mut ink = vec![0f32; WIDTH];
+    let mut shares = vec![0f32; WIDTH];
     for pixel in 0..SIDE * SIDE {
-        if image[pixel / 8] >> (7 - pixel % 8) & 1 == 1 {
-            ink[pixel / SIDE / SQUARE * squares + pixel % SIDE / SQUARE] += 1.0 / (SQUARE * SQUARE) as f32;
+        if ink(image, pixel) {
+            shares[pixel / SIDE / SQUARE * squares + pixel % SIDE / SQUARE] += 1.0 / (SQUARE * SQUARE) as f32;
         }
     }
-    ink
+    shares
 }

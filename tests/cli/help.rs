@@ -106,6 +106,13 @@ fn every_example_of_every_help_runs() {
     small_books(&here.path().join("data/parallel-books"));
     write("prompts.jsonl", "{\"question\": \"Once upon a time\"}\n".to_string());
     std::os::unix::fs::symlink(&model, here.path().join("stories260K")).unwrap();
+    for (path, name) in [
+        ("models/mnist-cnn", "mnist-cnn"),
+        ("data/mnist/t10k-images-idx3-ubyte", "t10k-images-idx3-ubyte"),
+        ("data/mnist/t10k-labels-idx1-ubyte", "t10k-labels-idx1-ubyte"),
+    ] {
+        std::os::unix::fs::symlink(shared(path).unwrap(), here.path().join(name)).unwrap();
+    }
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
     std::os::unix::fs::symlink(fixtures, here.path().join("fixtures")).unwrap();
     let commit = "0123456789abcdef0123456789abcdef01234567";

@@ -203,6 +203,7 @@ fn hostile_text_stays_text() {
             Plot::Tokens { unit, rows } => {
                 (*unit, rows[0].tokens[0], rows[0].name) = (evil.into(), evil.into(), evil.into())
             }
+            Plot::Pictures { rows } => (rows[0].name, rows[0].pictures[0].note) = (evil.into(), evil.into()),
         }
         let markup = render(&chart).unwrap();
         assert!(!markup.contains("<script") && !markup.contains(['\u{202e}', '\u{1b}']), "{markup}");
@@ -223,6 +224,7 @@ fn nothing_to_draw_is_said() {
         chart("t", "", Plot::Histogram { x: Axis::new("x"), edges: vec![0.0], counts: vec![] }),
         chart("t", "", Plot::Histogram { x: Axis::new("x"), edges: vec![0.0, 1.0], counts: vec![0] }),
         chart("t", "", Plot::Tokens { unit: "u".into(), rows: vec![] }),
+        chart("t", "", Plot::Pictures { rows: vec![] }),
     ];
     for chart in empty {
         let markup = render(&chart).unwrap();

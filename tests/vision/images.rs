@@ -97,3 +97,17 @@ fn cifar_records_are_read() {
     std::fs::write(&file, &bytes[..3000]).unwrap();
     assert!(ImageSet::read(&file, [3, 32, 32], 10).is_err());
 }
+
+#[test]
+fn drawings_of_omniglot_are_bright_on_dark() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("some.bits");
+    let mut bytes = vec![0u8; 1379];
+    // The upper half is ink.
+    bytes[..105 * 52 / 8].fill(0xff);
+    std::fs::write(&file, &bytes).unwrap();
+    let set = ImageSet::read(&file, [1, 28, 28], 5).unwrap();
+    assert_eq!((set.len(), set.image(0)[28 * 3], set.image(0)[28 * 25]), (1, 255, 0));
+    std::fs::write(&file, &bytes[..1000]).unwrap();
+    assert!(ImageSet::read(&file, [1, 28, 28], 5).unwrap_err().to_string().contains("1379"));
+}

@@ -1,5 +1,6 @@
 //! Networks for images: convolution, known networks, edits.
 
 mod images;
+mod labels;
 mod networks;
 mod scenes;

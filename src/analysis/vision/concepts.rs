@@ -130,6 +130,19 @@ impl Formula {
         }
     }
 
+    /// The concepts whose presence it asks for: all but those that it takes out.
+    pub fn present(&self) -> Vec<usize> {
+        match self {
+            Self::Is(concept) => vec![*concept],
+            Self::AndNot(rest, _) => rest.present(),
+            Self::And(rest, concept) | Self::Or(rest, concept) => {
+                let mut all = rest.present();
+                all.push(*concept);
+                all
+            }
+        }
+    }
+
     /// How many concepts it names.
     pub fn length(&self) -> usize {
         self.concepts().len()

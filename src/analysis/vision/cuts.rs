@@ -1,5 +1,7 @@
 //! What units are for: accuracy with some of them silenced (MILAN's analysis and editing applications).
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
@@ -18,9 +20,12 @@ const BATCH: usize = 250;
 /// # Errors
 /// None for units of a network.
 pub fn silencing(units: &[&Unit]) -> Result<Vec<Edit>> {
-    let mut by_layer: std::collections::BTreeMap<usize, Vec<String>> = std::collections::BTreeMap::new();
-    units.iter().for_each(|u| by_layer.entry(u.layer).or_default().push(u.channel.to_string()));
-    let edit = |(layer, channels): (usize, Vec<String>)| -> Result<Edit> {
+    let mut by_layer: BTreeMap<usize, BTreeSet<usize>> = BTreeMap::new();
+    units.iter().for_each(|u| {
+        by_layer.entry(u.layer).or_default().insert(u.channel);
+    });
+    let edit = |(layer, channels): (usize, BTreeSet<usize>)| -> Result<Edit> {
+        let channels: Vec<String> = channels.iter().map(usize::to_string).collect();
         let site = format!("conv.{layer}.hook_post[channel={}]", channels.join(","));
         serde_json::from_value(serde_json::json!({ "site": site, "op": "zero" }))
             .map_err(|e| Error::invalid(format!("an edit of {site}: {e}"), "report this defect"))

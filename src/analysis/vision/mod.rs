@@ -4,7 +4,7 @@
 //! - [`concepts`]: formulas of concepts that are there or not at every pixel, the executable labels.
 //! - [`phrases`], [`words`], [`describe`]: descriptions in words, by pmi.
 //! - [`labels`]: a whole network's labels, with [`sheets`] of exemplars.
-//! - [`cuts`]: accuracy with units silenced.
+//! - [`cuts`], [`mend`]: accuracy with units silenced, and networks that are better for it.
 //! - [`study`], [`spurious`]: the experiments of paper 31 on images whose every pixel is known, with the networks that they
 //!   [`learn`].
 
@@ -13,6 +13,7 @@ pub mod cuts;
 pub mod describe;
 pub mod labels;
 pub mod learn;
+pub mod mend;
 pub mod names;
 pub mod phrases;
 pub mod planted;

@@ -55,6 +55,7 @@ impl Report for Recovered {
         let rows = vec![
             vec![Cell::text("given a formula that holds at the same pixels"), self.same.cell(3)],
             vec![Cell::text("area under the ROC curve on held-out images"), number(self.auroc)],
+            vec![Cell::text("the same, the concepts that they were made of"), number(self.ceiling)],
             vec![Cell::text("the same, labels permuted"), number(self.permuted)],
             vec![Cell::text("single concepts that soft WPMI names"), self.wpmi.cell(3)],
             vec![Cell::text("single concepts that WPMI names"), self.hard_wpmi.cell(3)],
@@ -130,6 +131,8 @@ impl Report for Silenced {
             vec![Cell::text("units named after a class: that class"), self.own.cell(3)],
             vec![Cell::text("units named after a class: the other classes"), self.others.cell(3)],
             vec![Cell::text("as many random units of the same layers: that class"), self.random.cell(3)],
+            vec![Cell::text("that class over the others, class by class"), self.over_others.cell(3)],
+            vec![Cell::text("that class over random units, class by class"), self.over_random.cell(3)],
         ];
         let named: Vec<String> = self.named.iter().map(|(name, n)| format!("{name} {n}")).collect();
         vec![
@@ -179,6 +182,8 @@ impl Report for Mended {
             row("as trained".into(), lie, self.before.cell(3)),
             row(format!("{n} units silenced, found by label"), lie, self.after.cell(3)),
             row(format!("{n} random units silenced"), lie, self.random.cell(3)),
+            row("gain by label, image by image".into(), lie, self.gain.cell(3)),
+            row("gain by random units".into(), lie, self.random_gain.cell(3)),
             row("the best of all units silenced, found without labels".into(), lie, self.searched.cell(3)),
         ];
         vec![

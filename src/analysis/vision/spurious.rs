@@ -12,6 +12,7 @@ use super::concepts::Concepts;
 use super::cuts::{Curve, at_random, right, silencing};
 use super::labels::{Labels, labels};
 use super::learn::{Training, classifier};
+use super::mend::search;
 use super::names::Naming;
 use super::units::Unit;
 use crate::analysis::Estimate;
@@ -27,8 +28,6 @@ pub const SIGN: &str = "sign";
 const CHANNELS: [usize; 3] = [16, 32, 64];
 /// Random orders.
 const DRAWS: u64 = 5;
-/// Most units that are silenced together.
-const MOST: usize = 24;
 
 /// What mending did.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -47,6 +46,10 @@ pub struct Mended {
     pub after: Estimate,
     /// After silencing as many units drawn at random, mean over draws.
     pub random: Estimate,
+    /// After less before, image by image.
+    pub gain: Estimate,
+    /// The same for random units.
+    pub random_gain: Estimate,
     /// After the same search among all units, without labels.
     pub searched: Estimate,
     /// Accuracy on test images against units silenced.
@@ -96,40 +99,31 @@ pub fn mend(sizes: Sizes, progress: &Progress) -> Result<(Convolutional, Mended)
     let naming = Naming { seed, ..Naming::default() };
     let labels = labels(&net, (&selection.scenes.images, &a), (&scored.scenes.images, &b), naming, progress)?;
     let sign = a.names.len() - 1;
-    let named =
-        |n: &&super::names::Named| n.formula.as_ref().is_some_and(|f| f.concepts().contains(&sign)) && n.holds();
+    let named = |n: &&super::names::Named| n.formula.as_ref().is_some_and(|f| f.present().contains(&sign)) && n.holds();
     let candidates: Vec<&Unit> = labels.units.iter().filter(named).map(|n| &n.unit).collect();
     let all: Vec<Unit> = labels.units.iter().map(|n| n.unit.clone()).collect();
     progress.task("mending");
     let on = |signed: &Signed, units: &[&Unit]| right(&net, &signed.scenes.images, &silencing(units)?);
     let mean = |values: Vec<f64>| values.iter().sum::<f64>() / values.len().max(1) as f64;
-    // Each alone, the most helpful first; then the number that is best together.
-    let search = |of: &[&Unit]| -> Result<(Vec<Unit>, Vec<(usize, f64)>)> {
-        let mut alone =
-            of.iter().map(|u| Ok((mean(on(&validation, &[*u])?), *u))).collect::<Result<Vec<(f64, &Unit)>>>()?;
-        alone.sort_by(|a, b| b.0.total_cmp(&a.0));
-        let order: Vec<&Unit> = alone.into_iter().map(|x| x.1).take(MOST).collect();
-        let mut best = (mean(on(&validation, &[])?), 0);
-        let mut points = vec![(0, mean(on(&test, &[])?))];
-        for n in 1..=order.len() {
-            let score = mean(on(&validation, &order[..n])?);
-            if score > best.0 {
-                best = (score, n);
-            }
-            points.push((n, mean(on(&test, &order[..n])?)));
-        }
-        Ok((order[..best.1].iter().map(|u| (*u).clone()).collect(), points))
-    };
     if candidates.is_empty() {
         return Err(Error::invalid("no unit's label names the sign", "train longer, or on more images"));
     }
-    let (chosen, by_label) = search(&candidates)?;
-    let (best, of_all) = search(&all.iter().collect::<Vec<_>>())?;
-    let mut by_chance = Vec::new();
+    let everything: Vec<&Unit> = all.iter().collect();
+    let (order, best) = search(&net, &candidates, &validation.scenes.images)?;
+    let (any_order, any_best) = search(&net, &everything, &validation.scenes.images)?;
+    let points = |order: &[&Unit]| -> Result<Vec<(usize, f64)>> {
+        (0..=order.len()).map(|n| Ok((n, mean(on(&test, &order[..n])?)))).collect()
+    };
+    let (by_label, of_all) = (points(&order)?, points(&any_order)?);
+    let chosen = &order[..best];
+    let (before, after) = (on(&test, &[])?, on(&test, chosen)?);
+    let less = |values: &[f64]| -> Vec<f64> { values.iter().zip(&before).map(|(a, b)| a - b).collect() };
+    let mut by_chance = vec![0.0; before.len()];
     let mut curve = vec![0.0; by_label.len()];
     for draw in 0..DRAWS {
         let order = at_random(&all, seed, draw);
-        by_chance.extend(on(&test, &order[..chosen.len()])?);
+        let right = on(&test, &order[..chosen.len()])?;
+        by_chance.iter_mut().zip(right).for_each(|(sum, right)| *sum += right / DRAWS as f64);
         for (n, sum) in curve.iter_mut().enumerate() {
             *sum += mean(on(&test, &order[..n])?) / DRAWS as f64;
         }
@@ -138,12 +132,14 @@ pub fn mend(sizes: Sizes, progress: &Progress) -> Result<(Convolutional, Mended)
     let mended = Mended {
         candidates: candidates.len(),
         units: all.len(),
-        silenced: chosen.iter().map(Unit::name).collect(),
+        silenced: chosen.iter().map(|u| u.name()).collect(),
         as_trained: estimate(on(&like, &[])?),
-        before: estimate(on(&test, &[])?),
-        after: estimate(on(&test, &chosen.iter().collect::<Vec<_>>())?),
+        gain: estimate(less(&after)),
+        random_gain: estimate(less(&by_chance)),
+        before: estimate(before),
+        after: estimate(after),
         random: estimate(by_chance),
-        searched: estimate(on(&test, &best.iter().collect::<Vec<_>>())?),
+        searched: estimate(on(&test, &any_order[..any_best])?),
         curves: vec![
             Curve { name: "units whose label names the sign".into(), points: by_label },
             Curve { name: "all units, without labels".into(), points: of_all },

@@ -63,6 +63,9 @@ pub struct Recovered {
     pub same: Estimate,
     /// Mean area under the ROC curve on held-out images, of labels.
     pub auroc: f64,
+    /// The same, of the concepts that the units were made of. An active place is one of the largest hundredth, so that a
+    /// concept on a share m of the pixels cannot tell more than (1 + (1 - m) / 0.99) / 2.
+    pub ceiling: f64,
     /// The same, of labels permuted among units.
     pub permuted: f64,
     /// Share of the units of single concepts that soft WPMI gives their concept.
@@ -114,6 +117,10 @@ pub struct Silenced {
     pub others: Estimate,
     /// How much the class loses by as many random units of the same layers.
     pub random: Estimate,
+    /// How much more the named class loses than the others, class by class.
+    pub over_others: Estimate,
+    /// How much more it loses than by random units, class by class.
+    pub over_random: Estimate,
 }
 
 /// The experiment.
@@ -203,6 +210,8 @@ fn recovered(sizes: Sizes, chosen: &Concepts, scored: &Concepts, progress: &Prog
         .map(|same| f64::from(u8::from(same)))
         .collect();
     let mean = |of: &dyn Fn(&super::names::Named) -> f64| named.iter().map(of).sum::<f64>() / named.len() as f64;
+    let truth = on_scored.iter().zip(&active[1]).filter_map(|(mask, active)| Overlap::of(mask, active).auroc());
+    let ceiling = truth.sum::<f64>() / named.len() as f64;
     let images = chosen.masks[0].universe() / area;
     let singles = &found[..found.len().min(chosen.names.len())];
     let by = |matching: Matching| -> Result<Estimate> {
@@ -212,6 +221,7 @@ fn recovered(sizes: Sizes, chosen: &Concepts, scored: &Concepts, progress: &Prog
         units: named.len(),
         same: Estimate::mean(&same, sizes.seed),
         auroc: mean(&|n| n.auroc.value),
+        ceiling,
         permuted: mean(&|n| n.permuted),
         wpmi: by(Matching::SOFT)?,
         hard_wpmi: by(Matching::HARD)?,
@@ -359,7 +369,7 @@ fn silenced(
         order.into_iter().map(|n| &n.unit).collect()
     };
     let names_class = |n: &super::names::Named, class: usize| {
-        n.formula.as_ref().is_some_and(|f| f.concepts().contains(&class)) && n.holds()
+        n.formula.as_ref().is_some_and(|f| f.present().contains(&class)) && n.holds()
     };
     let any_class = |n: &super::names::Named| (0..Atom::CLASSES).any(|class| names_class(n, class));
     let mut curves = vec![
@@ -388,16 +398,24 @@ fn silenced(
         own.push(before[class] - after[class]);
         let rest: Vec<f64> = (0..Atom::CLASSES).filter(|c| *c != class).map(|c| before[c] - after[c]).collect();
         others.push(mean(&rest));
+        let mut draws = Vec::new();
         for draw in 0..DRAWS {
             let mut stream = Stream::new(seed, &[0x5e, class as u64, draw]);
             let twins = twins(&units, &all, &mut stream);
             let after = balanced(net, &test.images, targets, &silencing(&twins)?)?;
-            random.push(before[class] - after[class]);
+            draws.push(before[class] - after[class]);
         }
+        random.push(mean(&draws));
     }
+    let over = |rest: &[f64]| {
+        let differences: Vec<f64> = own.iter().zip(rest).map(|(a, b)| a - b).collect();
+        Estimate::mean(&differences, seed)
+    };
     Ok(Silenced {
         curves,
         named,
+        over_others: over(&others),
+        over_random: over(&random),
         own: Estimate::mean(&own, seed),
         others: Estimate::mean(&others, seed),
         random: Estimate::mean(&random, seed),
