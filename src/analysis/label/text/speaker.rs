@@ -55,9 +55,14 @@ impl<'m> Speaker<'m> {
         self.model.decoder.facts().context.unwrap_or(2048)
     }
 
+    /// Tokens that fit behind a prompt of so many.
+    pub fn room(&self, prompt: usize) -> usize {
+        self.context().saturating_sub(prompt)
+    }
+
     /// Whether a string fits behind a prompt of so many tokens.
     pub fn fits(&self, prompt: usize) -> bool {
-        prompt + 4 * LONGEST <= self.context()
+        self.room(prompt) >= 4 * LONGEST
     }
 
     /// Reads a prompt.
