@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use optrode::analysis::label::text::{Speaker, Teller, Trace, test_windows, windows};
 use optrode::analysis::label::pmi;
+use optrode::analysis::label::text::{Speaker, Teller, Trace, test_windows, windows};
 use optrode::analysis::label::text::{Split, exemplars};
 use optrode::store::Endpoint;
 use optrode::store::atlas::{DATABASE, Database};
@@ -26,7 +26,9 @@ fn trace() -> Trace {
 fn a_cached_prefix_changes_no_score() {
     let model = organism();
     let speaker = Speaker::new(&model).unwrap();
-    let prompt = speaker.prompt("Marks << >> show what a neuron reacts to.\nText: the <<cat>> sat\nThe neuron reacts to:").unwrap();
+    let prompt = speaker
+        .prompt("Marks << >> show what a neuron reacts to.\nText: the <<cat>> sat\nThe neuron reacts to:")
+        .unwrap();
     let strings = ["a", "the word cat", "Katzen und Hunde", "12 + 7 = 19", "кошка"];
     let ids: Vec<Vec<u32>> = strings.iter().map(|s| speaker.suffix(s).unwrap()).collect();
     let read = speaker.read(&prompt).unwrap();
@@ -97,7 +99,10 @@ fn an_endpoint_is_bounded_in_time_and_bytes() {
     let stub = Stub::start(Mood::Good);
     assert!(ask(&stub.base).unwrap().contains("words of the corpus"));
     let asked = &stub.asked()[0];
-    assert_eq!((asked["model"].as_str(), asked["max_tokens"].as_u64(), asked["stream"].as_bool()), (Some("m"), Some(8), Some(false)));
+    assert_eq!(
+        (asked["model"].as_str(), asked["max_tokens"].as_u64(), asked["stream"].as_bool()),
+        (Some("m"), Some(8), Some(false))
+    );
     for (mood, says) in [
         (Mood::NoJson, "not JSON"),
         (Mood::OtherJson, "choices[0].message.content"),

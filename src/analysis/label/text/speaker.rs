@@ -200,7 +200,8 @@ impl<'m> Speaker<'m> {
 
 /// A string as a label: one line of printable characters.
 pub fn clean(text: &str) -> String {
-    let words: Vec<&str> = text.split(|c: char| c.is_control() || c.is_whitespace() || c == '\u{fffd}').collect();
+    let bare = text.replace("<<", " ").replace(">>", " ");
+    let words: Vec<&str> = bare.split(|c: char| c.is_control() || c.is_whitespace() || c == '\u{fffd}').collect();
     let line = words.into_iter().filter(|w| !w.is_empty()).collect::<Vec<_>>().join(" ");
     line.chars().take(200).collect::<String>().trim_matches(['"', '\'', '.', ' ']).to_string()
 }
