@@ -43,6 +43,9 @@ pub struct Args {
     /// Fewest active windows of a unit; others are too rare for a label.
     #[arg(long, value_name = "WINDOWS", default_value_t = text::Options::default().least)]
     least: u64,
+    /// Silence neurons in the order of what their labels are like, and all neurons of one label, and see what is lost.
+    #[arg(long)]
+    ablate: bool,
     /// Let the model itself write so many labels in words for every unit, and keep the best by pmi.
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u16).range(..=64))]
     generate: u16,
@@ -113,7 +116,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let endpoint = args.explainer.as_ref().map(|url| Endpoint::new(url, &args.explainer_model, timeout)).transpose()?;
     let telling = Telling { draws: usize::from(args.generate), endpoint: endpoint.as_ref() };
     let progress = Progress::stderr();
-    let done = label_atlas(&model, &scan, &request, &telling, &progress);
+    let done = label_atlas(&model, &scan, &request, &telling, args.ablate, &progress);
     progress.finish();
     let (labelled, told, seconds) = done?;
     args.output.show("Labels of units", &args.model.model, args.seed, &Timed { labelled, told, seconds })?;

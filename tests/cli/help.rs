@@ -104,6 +104,7 @@ fn every_example_of_every_help_runs() {
     write("gate.toml", GATE.to_string());
     write("small.toml", small_recipe());
     small_books(&here.path().join("data/parallel-books"));
+    write("terms.txt", "# what to look for\nrabbit\n".to_string());
     write("prompts.jsonl", "{\"question\": \"Once upon a time\"}\n".to_string());
     std::os::unix::fs::symlink(&model, here.path().join("stories260K")).unwrap();
     for (path, name) in [

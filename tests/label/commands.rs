@@ -3,6 +3,8 @@
 use std::path::Path;
 
 use optrode::analysis::label::audit::{Terms, audit, binomial_tail};
+use optrode::analysis::label::{Evidence, Request, ablate, label, neurons, text};
+use optrode::report::Progress;
 use optrode::store::atlas::{DATABASE, Database, Labeller, NewLabel};
 use serde_json::Value;
 
@@ -17,7 +19,7 @@ fn scanned() -> Desk {
     desk
 }
 
-fn label(desk: &Desk, more: &[&str]) -> crate::cli::Ran {
+fn command(desk: &Desk, more: &[&str]) -> crate::cli::Ran {
     let args: Vec<&str> =
         ["label", "m", "atlas", "--least", "3", "--window", "16"].iter().chain(more).copied().collect();
     run(desk, &args)
@@ -32,7 +34,7 @@ fn rows(desk: &Desk) -> Vec<(String, String, String)> {
 #[test]
 fn labels_go_into_the_atlas_and_can_be_searched() {
     let desk = scanned();
-    let ran = label(&desk, &["--json", "--report", "labels.html"]);
+    let ran = command(&desk, &["--json", "--report", "labels.html"]);
     assert_eq!((ran.code, ran.err.as_str()), (0, ""));
     let found: Value = serde_json::from_str(&ran.out).unwrap();
     let units = found["result"]["units"].as_array().unwrap();
@@ -51,8 +53,13 @@ fn labels_go_into_the_atlas_and_can_be_searched() {
         let of_unit = database.labels(Some(row.unit)).unwrap();
         assert!(of_unit.iter().any(|l| l.text == row.text));
     }
+    // The unit's page shows them.
+    let first_row = &database.labels(None).unwrap()[0];
+    let unit = format!("{}[neuron={}]", first_row.site, first_row.number);
+    let page = run(&desk, &["neuron", "m", &unit, "--atlas", "atlas"]);
+    assert!(page.code == 0 && page.out.contains("score on held-out texts"), "{}", page.err);
     // Again: the same labels, once.
-    assert_eq!(label(&desk, &["--json"]).code, 0);
+    assert_eq!(command(&desk, &["--json"]).code, 0);
     assert_eq!(rows(&desk), first);
     // Labels of others stay, beside them.
     let unit = database.labels(None).unwrap()[0].unit;
@@ -67,7 +74,7 @@ fn labels_go_into_the_atlas_and_can_be_searched() {
     };
     let path = desk.path("atlas").join(DATABASE);
     Labeller::open(&path).unwrap().put(&[theirs.clone()], &[]).unwrap();
-    assert_eq!(label(&desk, &[]).code, 0);
+    assert_eq!(command(&desk, &[]).code, 0);
     assert_eq!(rows(&desk).len(), first.len() + 1);
     let connection = rusqlite_rows(&path, "SELECT rowid FROM labels_text WHERE labels_text MATCH 'forbidden'");
     assert_eq!(connection, 1);
@@ -89,12 +96,12 @@ fn rusqlite_rows(path: &Path, sql: &str) -> usize {
 #[test]
 fn a_selector_limits_the_units() {
     let desk = scanned();
-    let ran = label(&desk, &["--json", "--units", "blocks.0.mlp.hook_post[neuron=0,2]"]);
+    let ran = command(&desk, &["--json", "--units", "blocks.0.mlp.hook_post[neuron=0,2]"]);
     let found: Value = serde_json::from_str(&ran.out).unwrap();
     let units = found["result"]["units"].as_array().unwrap();
     assert!(!units.is_empty() && units.iter().all(|u| [0, 2].contains(&u["number"].as_u64().unwrap())));
     for wrong in ["blocks.7.mlp.hook_post", "blocks.0.attn.hook_z", "logits"] {
-        let ran = label(&desk, &["--units", wrong]);
+        let ran = command(&desk, &["--units", wrong]);
         assert!(ran.code == 2 && ran.err.contains(wrong.split('.').next_back().unwrap()), "{wrong}: {}", ran.err);
     }
 }
@@ -126,7 +133,7 @@ fn what_does_not_belong_together_is_refused() {
     std::fs::create_dir(desk.path("elsewhere")).unwrap();
     std::fs::rename(desk.path("corpus"), desk.path("elsewhere/corpus")).unwrap();
     refuses(&["label", "m", "atlas"], "--corpus");
-    let moved = label(&desk, &["--corpus", "elsewhere/corpus"]);
+    let moved = command(&desk, &["--corpus", "elsewhere/corpus"]);
     assert_eq!((moved.code, moved.err.as_str()), (0, ""));
     std::fs::write(desk.path("elsewhere/corpus/a/de.txt"), "w5 w6\nw7 w8").unwrap();
     refuses(&["label", "m", "atlas", "--corpus", "elsewhere/corpus"], "not the corpus that was scanned");
@@ -176,4 +183,41 @@ fn examples_with_a_term_count_against_random_contexts() {
         .sum();
     assert!((binomial_tail(3, 5, 0.3) - direct).abs() < 1e-12);
     assert_eq!((binomial_tail(0, 5, 0.3), binomial_tail(1, 5, 0.0), binomial_tail(5, 5, 1.0)), (1.0, 0.0, 1.0));
+}
+
+#[test]
+fn the_step_gives_figures_that_expectations_can_name() {
+    let desk = desk("llama");
+    let script = "title = \"few\"\n[[step]]\nstep = \"labels\"\nunits = \"blocks.0.mlp.hook_post[neuron=0..12]\"\n\
+        least = 20\ndraws = 100\ndocuments = 40\nexpect = [\"labels.auroc > 0.6\", \"labels.permuted.auroc < 0.6\", \
+        \"labels.share > 0\", \"labels.layer.0.share > 0\", \"labels.units == 24\"]\n";
+    desk.write("few.toml", script);
+    let ran = run(&desk, &["run", "few.toml", "--out", "report"]);
+    assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
+    let unknown = script.replace("labels.share", "labels.shares");
+    desk.write("few.toml", unknown);
+    let ran = run(&desk, &["run", "few.toml", "--out", "report"]);
+    assert!(ran.code == 2 && ran.err.contains("labels.shares"), "{}", ran.err);
+}
+
+#[test]
+fn labelled_neurons_are_silenced_in_order() {
+    let model = super::organism();
+    let (texts, groups) = super::texts();
+    let few: Vec<_> = texts.into_iter().step_by(3).collect();
+    let mut request = Request::of("blocks.0.mlp.hook_post[neuron=0..40]".parse().unwrap());
+    request.options = text::Options { least: 5, draws: 100, ..text::Options::default() };
+    let watches = neurons(&model, &request.units).unwrap();
+    let progress = Progress::hidden();
+    let evidence = Evidence::of(&model, &few, &groups, watches, &request, &progress).unwrap();
+    let labelled = label(&model, &evidence, &request.options).unwrap();
+    let found = ablate(&model, &evidence, &labelled, 0, &progress).unwrap();
+    assert!((1.0..6.0).contains(&found.base.value), "{:?}", found.base);
+    let names: Vec<&str> = found.curves.iter().map(|c| c.property.as_str()).collect();
+    assert!(names.contains(&"AUROC") && names.last() == Some(&"random"), "{names:?}");
+    for curve in &found.curves {
+        assert!(!curve.shares.is_empty() && curve.shares.len() == curve.losses.len());
+        assert!(curve.losses.iter().all(|l| l.value.abs() < 1.0 && l.ends().0 <= l.value && l.value <= l.ends().1));
+    }
+    assert_eq!(ablate(&model, &evidence, &labelled, 0, &progress).unwrap(), found);
 }

@@ -4,6 +4,8 @@ mod commands;
 mod planted;
 mod primitives;
 mod reading;
+mod stub;
+mod told;
 
 use std::sync::OnceLock;
 

@@ -169,6 +169,8 @@ pub fn audit(atlas: &Path, terms: &Terms) -> Result<LabelAudit> {
         }
     })?;
     let corpus = if all == 0 { 0.0 } else { with as f64 / all as f64 };
+    // A term that no random context happens to hold is rare, not impossible.
+    let chance = (with + 1) as f64 / (all + 2) as f64;
     drop(seen);
     let mut examples: BTreeMap<i64, (usize, usize, BTreeMap<String, usize>)> = BTreeMap::new();
     database.each_example(&OWN, |unit, text| {
@@ -191,7 +193,7 @@ pub fn audit(atlas: &Path, terms: &Terms) -> Result<LabelAudit> {
         for (number, id) in ids.into_iter().enumerate() {
             let (count, of, by_term) = examples.remove(&id).unwrap_or_default();
             // An atlas without random contexts tells no chance.
-            p.push(if all == 0 { f64::NAN } else { binomial_tail(count, of, corpus) });
+            p.push(if all == 0 { f64::NAN } else { binomial_tail(count, of, chance) });
             let mut terms: Vec<(String, usize)> = by_term.into_iter().collect();
             terms.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(&b.0)));
             let labels = named.remove(&id).unwrap_or_default();

@@ -3,6 +3,7 @@
 //! Parts that know no modality, for tokens and for pixels alike: [`Bits`] and [`Overlap`] (IoU, F1), [`auroc()`],
 //! [`criteria`] (pmi), [`Matching`] (WPMI), [`Agreement`] (simulation), [`holm`] and [`Redraws`] (chance).
 
+mod ablation;
 mod agreement;
 pub mod audit;
 mod auroc;
@@ -16,6 +17,7 @@ pub mod telling;
 pub mod text;
 mod wpmi;
 
+pub use ablation::{Ablation, Curve, Group, ablate};
 pub use agreement::{Agreement, Calibration, correlation};
 pub use auroc::{Ranked, auroc, mann_whitney};
 pub use bits::Bits;

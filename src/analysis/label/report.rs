@@ -1,5 +1,6 @@
 //! What labels look like.
 
+use super::ablation::Ablation;
 use super::run::{Labelled, Sheet};
 use super::text::{Label, Layer, RULES, Told, Unit, median};
 use crate::analysis::Figures;
@@ -23,20 +24,22 @@ impl Report for Labelled {
                 selection + calibration + validation + test
             )),
             Block::text(format!(
-                "A label is more than chance where its AUROC exceeds that of other units' labels (at least 0.5) with p < \
+                "A label is above chance where its AUROC exceeds that of other units' labels (at least 0.5) with p < \
                  0.05 after Holm's correction for all units, and its 95 % interval lies above it. Units with fewer than \
-                 {} active windows are too rare.",
+                 {} active windows are too rare. AUROC, IoU and coverage are medians; 3/12 + is neuron 12 of layer 3, large \
+                 values.",
                 self.least
             )),
             self.layers_table(),
         ];
-        blocks.extend(self.shares());
+        blocks.extend(self.charts());
         let best = self.best();
         if !best.is_empty() {
             blocks.push(Block::heading("Best labels"));
             blocks.push(labels_table(&best));
         }
         blocks.extend(self.words());
+        blocks.extend(self.ablation.iter().flat_map(Ablation::blocks));
         for sheet in &self.sheets {
             blocks.extend(sheet.blocks());
         }
@@ -49,8 +52,8 @@ impl Labelled {
         let share = |x: f64| number(100.0 * x, 1);
         let row = |l: &Layer| {
             vec![
-                Cell::text(&l.site),
-                Cell::text(&l.explainer),
+                Cell::text(place(l)),
+                Cell::text(l.explainer.trim_start_matches("optrode ")),
                 Cell::count(l.units),
                 Cell::count(l.too_rare),
                 share(l.share),
@@ -62,42 +65,50 @@ impl Labelled {
             ]
         };
         let columns = vec![
-            Column::new("site"),
+            Column::new("layer"),
             Column::new("explainer"),
             Column::new("units"),
             Column::new("too rare"),
-            Column::new("more than chance, %").better(Better::More),
-            Column::new("permuted labels, %").better(Better::Less),
-            Column::new("median AUROC").better(Better::More),
-            Column::new("permuted, mean AUROC"),
-            Column::new("median IoU").better(Better::More),
-            Column::new("median coverage, %").better(Better::More),
+            Column::new("above chance, %").better(Better::More),
+            Column::new("permuted, %").better(Better::Less),
+            Column::new("AUROC").better(Better::More),
+            Column::new("permuted"),
+            Column::new("IoU").better(Better::More),
+            Column::new("coverage, %").better(Better::More),
         ];
         Block::Table(Table { columns, rows: self.layers.iter().map(row).collect() })
     }
 
-    /// Shares by layer, with the control beside them.
-    fn shares(&self) -> Option<Block> {
+    /// Shares and areas by layer, with the control beside them.
+    fn charts(&self) -> Vec<Block> {
         let rules: Vec<&Layer> = self.layers.iter().filter(|l| l.explainer == RULES).collect();
         if rules.is_empty() {
-            return None;
+            return Vec::new();
         }
-        let bars = |name: &str, value: fn(&Layer) -> f64| Bars {
+        let bars = |name: &str, value: &dyn Fn(&Layer) -> f64| Bars {
             name: name.to_string(),
-            values: rules.iter().map(|l| 100.0 * value(l)).collect(),
+            values: rules.iter().map(|l| value(l)).collect(),
             intervals: Vec::new(),
         };
-        Some(Block::Chart(Chart {
-            title: "Units with a label that is more than chance".to_string(),
-            caption:
-                "Of the units that are not too rare. Permuted: each unit with the label of another unit of its site."
-                    .to_string(),
-            plot: Plot::Bars {
-                y: Axis::new("% of units").range(0.0, 100.0),
-                categories: rules.iter().map(|l| l.site.clone()).collect(),
-                series: vec![bars("own labels", |l| l.share), bars("permuted labels", |l| l.permuted_share)],
-            },
-        }))
+        let chart = |title: &str, caption: &str, y: Axis, series: Vec<Bars>| {
+            let categories = rules.iter().map(|l| place(l)).collect();
+            let plot = Plot::Bars { y, categories, series };
+            Block::Chart(Chart { title: title.to_string(), caption: caption.to_string(), plot })
+        };
+        vec![
+            chart(
+                "Units with a label above chance, by layer",
+                "Of the units that are not too rare. Permuted: each unit with the label of another unit of its layer.",
+                Axis::new("% of units").range(0.0, 100.0),
+                vec![bars("own labels", &|l| 100.0 * l.share), bars("permuted labels", &|l| 100.0 * l.permuted_share)],
+            ),
+            chart(
+                "AUROC on test documents, by layer",
+                "Active tokens against the others; 0.5 is chance. Median of own labels, mean of permuted ones.",
+                Axis::new("AUROC").range(0.4, 1.0),
+                vec![bars("own labels", &|l| l.auroc), bars("permuted labels", &|l| l.permuted_auroc)],
+            ),
+        ]
     }
 
     /// Labels in words, with the best rule as the baseline to beat.
@@ -130,8 +141,8 @@ impl Labelled {
         };
         let row = |(unit, t): (&Unit, &Told)| {
             vec![
-                Cell::text(unit.name()),
-                Cell::text(&t.explainer),
+                Cell::text(unit.short()),
+                Cell::text(t.explainer.trim_start_matches("optrode ")),
                 Cell::text(&t.text),
                 t.pmi.map_or(Cell::Empty, |[_, _, pmi]| number(pmi, 2)),
                 number(t.reverse, 3),
@@ -184,7 +195,7 @@ fn labels_table(labels: &[(&Unit, &Label)]) -> Block {
     let row = |(unit, label): &(&Unit, &Label)| {
         let held = &label.held;
         vec![
-            Cell::text(unit.name()),
+            Cell::text(unit.short()),
             Cell::text(&label.text),
             Cell::Interval { value: held.auroc, ends: held.interval, digits: 3 },
             number(held.window_auroc, 3),
@@ -228,6 +239,14 @@ impl Sheet {
                 plot: Plot::Tokens { unit: "value".to_string(), rows: self.rows.clone() },
             }),
         ]
+    }
+}
+
+/// A layer's number, or its site where it is not of MLP neurons.
+fn place(layer: &Layer) -> String {
+    match (layer.layer, layer.site.ends_with(".mlp.hook_post")) {
+        (Some(number), true) => number.to_string(),
+        _ => layer.site.clone(),
     }
 }
 

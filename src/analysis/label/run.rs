@@ -7,6 +7,7 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use super::ablation::{Ablation, ablate};
 use super::telling::{Telling, ToldUnits, tell};
 use super::text::{
     self, Label, Layer, Options, RULES, Reading, Split, Text, Trace, Unit, UnitId, WINDOW, Watch, exemplars,
@@ -59,6 +60,9 @@ pub struct Labelled {
     pub units: Vec<Unit>,
     /// Units in detail.
     pub sheets: Vec<Sheet>,
+    /// What the network loses without labelled neurons, if that was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ablation: Option<Ablation>,
 }
 
 /// A unit in detail.
@@ -183,6 +187,7 @@ pub fn label(model: &Model, evidence: &Evidence, options: &Options) -> Result<La
         layers,
         units,
         sheets,
+        ablation: None,
     })
 }
 
@@ -361,15 +366,17 @@ fn row(id: i64, unit: &Unit, label: &Label, stamp: &str, request: &Request) -> N
     }
 }
 
-/// Labels the units of an atlas and writes the labels into it: rules at once, words one by one.
+/// Labels the units of an atlas and writes the labels into it: rules at once, words one by one; then silences neurons by
+/// their labels, if that is wanted.
 ///
 /// # Errors
-/// As [`Evidence::of`], [`Scan::write`] and [`tell`].
+/// As [`Evidence::of`], [`Scan::write`], [`tell`] and [`ablate`].
 pub fn label_atlas(
     model: &Model,
     scan: &Scan,
     request: &Request,
     telling: &Telling,
+    ablated: bool,
     progress: &Progress,
 ) -> Result<(Labelled, ToldUnits, Seconds)> {
     let watches = watches(model, &request.units, &scan.about.watched)?;
@@ -387,5 +394,8 @@ pub fn label_atlas(
         true => tell(model, scan, &evidence, &mut labelled, telling, request, progress)?,
         false => ToldUnits::default(),
     };
+    if ablated {
+        labelled.ablation = Some(ablate(model, &evidence, &labelled, request.options.seed, progress)?);
+    }
     Ok((labelled, told, Seconds { pass, labels, per_unit }))
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::auroc;
 use super::run::{Evidence, Labelled, Request, Scan};
-use super::text::{RULES, Speaker, Split, Teller, Told, Trace, Unit, exemplars, test_windows, windows};
+use super::text::{RULES, Sign, Speaker, Split, Teller, Told, Trace, Unit, exemplars, test_windows, windows};
 use crate::models::Model;
 use crate::report::Progress;
 use crate::store::atlas::{Labeller, NewLabel};
@@ -83,16 +83,16 @@ pub fn tell(
             progress.advance(1);
             let first = &labelled.units[members[0]];
             let Some(unit) = ids.get(&first.site).and_then(|ids| ids.get(first.number)).copied() else { continue };
-            if let Some(told) = known.remove(&unit) {
-                done.found += told.len();
-                for (sign, told) in told {
-                    let own = members.iter().find(|i| labelled.units[**i].sign.symbol() == sign);
-                    own.into_iter().for_each(|i| labelled.units[*i].told.push(told.clone()));
-                }
-                continue;
-            }
+            let mut found = known.remove(&unit).unwrap_or_default();
             let mut rows = Vec::new();
+            let made = done.made;
             for i in members {
+                if let Some(told) = found.remove(&labelled.units[i].sign) {
+                    done.found += 1;
+                    rows.push(row(unit, &labelled.units[i], &told, &stamp));
+                    labelled.units[i].told.push(told);
+                    continue;
+                }
                 let (unit_now, trace) = (&labelled.units[i], &evidence.traces[i].1);
                 let told = match endpoint {
                     None => {
@@ -108,6 +108,7 @@ pub fn tell(
                             tracing::warn!(unit = unit_now.name(), %error, "no label");
                             (failures, done.failed) = (failures + 1, done.failed + 1);
                             if failures >= PATIENCE {
+                                labeller.put(&rows, &[])?;
                                 return Err(error);
                             }
                             None
@@ -119,21 +120,23 @@ pub fn tell(
                 rows.push(row(unit, unit_now, &told, &stamp));
                 labelled.units[i].told.push(told);
             }
-            labeller.put(&rows, &[])?;
+            if done.made > made {
+                labeller.put(&rows, &[])?;
+            }
         }
     }
     Ok(done)
 }
 
 /// Labels of this explainer and job that the atlas holds, by unit and sign.
-fn known(scan: &Scan, explainer: &str, stamp: &str) -> Result<BTreeMap<i64, Vec<(char, Told)>>> {
-    let mut known: BTreeMap<i64, Vec<(char, Told)>> = BTreeMap::new();
+fn known(scan: &Scan, explainer: &str, stamp: &str) -> Result<BTreeMap<i64, BTreeMap<Sign, Told>>> {
+    let mut known: BTreeMap<i64, BTreeMap<Sign, Told>> = BTreeMap::new();
     for row in scan.labels()?.into_iter().filter(|row| row.explainer == explainer) {
         let provenance: Value = serde_json::from_str(&row.provenance).unwrap_or_default();
         let told = provenance.get("told").and_then(|told| serde_json::from_value(told.clone()).ok());
-        let sign = provenance.get("sign").and_then(Value::as_str).and_then(|s| s.chars().next());
+        let sign = provenance.get("sign").and_then(|sign| serde_json::from_value(sign.clone()).ok());
         if let (Some(told), Some(sign), Some(true)) = (told, sign, provenance.get("job").map(|j| j == stamp)) {
-            known.entry(row.unit).or_default().push((sign, told));
+            known.entry(row.unit).or_default().insert(sign, told);
         }
     }
     Ok(known)

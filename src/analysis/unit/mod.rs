@@ -12,7 +12,9 @@ use crate::hook::reduce::{Histogram, Reducer, Sample};
 use crate::hook::{Selector, SiteTable};
 use crate::models::{Model, Network};
 use crate::store::Tokenizer;
-use crate::store::atlas::{ARRAYS, Arrays, DATABASE, Database, ExampleRow, GroupRow, ProfileRow, SiteRow, UnitRow};
+use crate::store::atlas::{
+    ARRAYS, Arrays, DATABASE, Database, ExampleRow, GroupRow, LabelRow, ProfileRow, SiteRow, UnitRow,
+};
 use crate::{Error, Result};
 
 pub use weights::{Effect, Effects, Neighbour};
@@ -43,6 +45,8 @@ pub struct Page {
     pub histogram: (Vec<f64>, Vec<u64>),
     /// What it does in each group; empty for a corpus of one group.
     pub groups: Vec<(GroupRow, ProfileRow)>,
+    /// Its labels, where `optrode label` or others wrote some.
+    pub labels: Vec<LabelRow>,
     /// Its examples.
     pub examples: Vec<Example>,
     /// What it does to the logits directly; `None` for heads.
@@ -123,6 +127,7 @@ pub fn page(model: &Model, atlas: &Path, selector: &Selector) -> Result<Page> {
         statistics,
         histogram: coarse(&histogram),
         groups,
+        labels: database.labels(Some(id))?,
         examples,
         effects: directions.effects(&model.decoder, tokenizer)?,
         reads: directions.reads(&model.decoder)?,

@@ -39,6 +39,10 @@ impl Report for Page {
             blocks.push(self.profile());
             blocks.push(self.profile_chart());
         }
+        if !self.labels.is_empty() {
+            blocks.push(Block::heading("Labels"));
+            blocks.push(self.table_of_labels());
+        }
         blocks.push(Block::heading("Examples"));
         blocks.push(Block::text(
             "One per document on the sides; the bands are drawn from a random sample of tokens. [[ ]] marks the token.",
@@ -78,6 +82,25 @@ impl Page {
         let quantiles = QUANTILES.iter().zip(&s.quantiles);
         rows.extend(quantiles.map(|(q, value)| vec![Cell::text(format!("quantile {q}")), optional(*value, 4)]));
         table(&["statistic", "value"], rows)
+    }
+
+    fn table_of_labels(&self) -> Block {
+        // The side of the unit, as the label's provenance has it.
+        let sign = |provenance: &str| {
+            let value: serde_json::Value = serde_json::from_str(provenance).unwrap_or_default();
+            value.get("sign").and_then(|s| s.as_str()).map_or(Cell::Empty, Cell::text)
+        };
+        let row = |l: &crate::store::atlas::LabelRow| {
+            vec![
+                sign(&l.provenance),
+                Cell::text(&l.text),
+                Cell::text(&l.explainer),
+                optional(l.score, 3),
+                optional(l.coverage.map(|c| 100.0 * c), 1),
+            ]
+        };
+        let names = ["side", "label", "explainer", "score on held-out texts", "coverage, %"];
+        table(&names, self.labels.iter().map(row).collect())
     }
 
     fn profile(&self) -> Block {

@@ -55,9 +55,14 @@ impl<'m> Speaker<'m> {
         self.model.decoder.facts().context.unwrap_or(2048)
     }
 
+    /// Tokens that fit behind a prompt of so many.
+    pub fn room(&self, prompt: usize) -> usize {
+        self.context().saturating_sub(prompt)
+    }
+
     /// Whether a string fits behind a prompt of so many tokens.
     pub fn fits(&self, prompt: usize) -> bool {
-        prompt + 4 * LONGEST <= self.context()
+        self.room(prompt) >= 4 * LONGEST
     }
 
     /// Reads a prompt.
@@ -195,7 +200,8 @@ impl<'m> Speaker<'m> {
 
 /// A string as a label: one line of printable characters.
 pub fn clean(text: &str) -> String {
-    let words: Vec<&str> = text.split(|c: char| c.is_control() || c.is_whitespace() || c == '\u{fffd}').collect();
+    let bare = text.replace("<<", " ").replace(">>", " ");
+    let words: Vec<&str> = bare.split(|c: char| c.is_control() || c.is_whitespace() || c == '\u{fffd}').collect();
     let line = words.into_iter().filter(|w| !w.is_empty()).collect::<Vec<_>>().join(" ");
     line.chars().take(200).collect::<String>().trim_matches(['"', '\'', '.', ' ']).to_string()
 }

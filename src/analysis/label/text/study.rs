@@ -103,6 +103,14 @@ impl Unit {
         format!("{}[{}] {}", self.site, self.number, self.sign.symbol())
     }
 
+    /// The same in short, for tables: `3/12 +` is the side of large values of neuron 12 of layer 3.
+    pub fn short(&self) -> String {
+        match (self.layer, self.site.ends_with(".mlp.hook_post")) {
+            (Some(layer), true) => format!("{layer}/{} {}", self.number, self.sign.symbol()),
+            _ => self.name(),
+        }
+    }
+
     /// Its label by an explainer.
     pub fn by(&self, explainer: &str) -> Option<&Label> {
         self.labels.iter().find(|l| l.explainer == explainer)
@@ -114,6 +122,8 @@ impl Unit {
 pub struct Layer {
     /// The site.
     pub site: String,
+    /// Its block.
+    pub layer: Option<usize>,
     /// The explainer.
     pub explainer: String,
     /// Units, sides counted singly.
@@ -259,6 +269,7 @@ fn judged(
         };
         layers.push(Layer {
             site: units[every[0]].site.clone(),
+            layer: units[every[0]].layer,
             explainer: explainer.to_string(),
             units: every.len(),
             too_rare,

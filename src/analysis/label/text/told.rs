@@ -7,6 +7,7 @@
 //! window is after the label than after random text), detection (yes or no), fuzzing (right marks against wrong ones) and
 //! simulation (digits read at every token).
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
@@ -29,6 +30,8 @@ pub const SHOWN: usize = 8;
 const PRIORS: usize = 4;
 /// Test windows of every stratum.
 pub const PER_STRATUM: usize = 5;
+/// Tokens that a verdict may take.
+const VERDICT: usize = 8;
 /// Temperature of the model's own strings.
 const TEMPERATURE: f64 = 0.7;
 
@@ -103,7 +106,10 @@ impl<'a> Teller<'a> {
         teller.unrelated = teller.speaker.prompt("These are various unrelated texts.\nText:")?;
         let digit =
             |d: u32| tokenizer.encode(&d.to_string(), false).ok().filter(|ids| ids.len() == 1).map(|ids| ids[0]);
-        teller.digits = (0..=STEPS).map(digit).collect();
+        // Tokens that are not told apart (an unknown one for all) are no digits.
+        let digits: Option<Vec<u32>> = (0..=STEPS).map(digit).collect();
+        let different = |ids: &Vec<u32>| ids.iter().collect::<BTreeSet<_>>().len() == ids.len();
+        teller.digits = digits.filter(different);
         Ok(teller)
     }
 
@@ -175,7 +181,8 @@ impl<'a> Teller<'a> {
         strings.extend(given.iter().filter(|g| !strings.contains(g)).cloned().collect::<Vec<_>>());
         let candidates: Vec<Vec<u32>> = strings.iter().map(|s| self.speaker.suffix(s)).collect::<Result<_>>()?;
         // A string that a tokenizer spells in many tokens would not fit behind the prompt.
-        let fits: Vec<usize> = (0..candidates.len()).filter(|i| candidates[*i].len() <= 4 * LONGEST).collect();
+        let room = self.speaker.room(prompt.len()).min(4 * LONGEST);
+        let fits: Vec<usize> = (0..candidates.len()).filter(|i| candidates[*i].len() <= room).collect();
         let asked: Vec<Vec<u32>> = fits.iter().map(|i| candidates[*i].clone()).collect();
         let logs = self.evidence_for(&prompt, &asked)?;
         let scores: Vec<f64> = logs.iter().map(|[given, prior]| pmi(*given, *prior, LAMBDA)).collect();
@@ -203,7 +210,7 @@ impl<'a> Teller<'a> {
             let ids_of = self
                 .tokenizer
                 .encode(&format!(" {}", plain(self.reading, self.tokenizer, &window.places).trim()), false)?;
-            ids.push(ids_of);
+            ids.push(ids_of.into_iter().take(self.speaker.room(lead.len().max(self.unrelated.len()))).collect());
         }
         let (a, b) = (self.speaker.log_probabilities(&after, &ids)?, self.speaker.log_probabilities(&without, &ids)?);
         let reverse = area(a.iter().zip(&b).map(|(a, b)| a - b).collect());
@@ -255,7 +262,11 @@ impl<'a> Teller<'a> {
             None => "Does the text show it?",
         };
         let prompt = format!("Label: {text}\nText: {}\n{question} Answer yes or no. Answer:", window.trim());
-        let read = self.speaker.read(&self.speaker.prompt(&prompt)?)?;
+        let prompt = self.speaker.prompt(&prompt)?;
+        if self.speaker.room(prompt.len()) < VERDICT {
+            return Ok(0.5);
+        }
+        let read = self.speaker.read(&prompt)?;
         let [yes, no] = [" yes", " no"].map(|word| self.tokenizer.encode(word, false));
         let (yes, no) = (yes?, no?);
         // The first token that tells the words apart; the ones before it they share.
