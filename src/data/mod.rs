@@ -11,6 +11,7 @@ mod load;
 pub mod ngram;
 mod omniglot;
 pub mod organism;
+pub mod series;
 mod task;
 mod template;
 mod texts;

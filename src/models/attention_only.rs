@@ -285,7 +285,7 @@ impl Network for AttentionOnly {
     }
 
     fn forward(&self, input: &Input, state: &mut State, tap: &mut Tap) -> Result<Tensor> {
-        let Input::Tokens(tokens) = input;
+        let tokens = input.tokens()?;
         if state.keeps() {
             return Err(Error::invalid("this network keeps no cache", "run it without one (`State::none`)"));
         }

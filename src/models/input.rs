@@ -17,6 +17,85 @@ pub enum Side {
 pub enum Input {
     /// Token ids for language models.
     Tokens(Tokens),
+    /// Numbers over time for simulations: currents, spikes, a signal.
+    Series(Series),
+    /// Nothing: a simulation of so many rows goes on by itself for so many steps.
+    None {
+        /// Rows of the batch.
+        rows: usize,
+        /// Time steps.
+        steps: usize,
+    },
+}
+
+impl Input {
+    /// The tokens of a language model's input.
+    ///
+    /// # Errors
+    /// Input of another kind.
+    pub fn tokens(&self) -> Result<&Tokens> {
+        match self {
+            Self::Tokens(tokens) => Ok(tokens),
+            Self::Series(_) | Self::None { .. } => Err(Error::invalid(
+                "a language model is given numbers over time, expected tokens",
+                "give `Input::Tokens`",
+            )),
+        }
+    }
+
+    /// Rows and steps of a simulation's input of `channels` channels, with its values where it has any.
+    ///
+    /// # Errors
+    /// Tokens, another number of channels, an empty run.
+    pub(crate) fn series(&self, channels: usize) -> Result<(usize, usize, Option<&Series>)> {
+        let (rows, steps, series) = match self {
+            Self::Tokens(_) => {
+                return Err(Error::invalid("a simulation is given tokens", "give `Input::Series` or `Input::None`"));
+            }
+            Self::Series(series) => (series.rows, series.steps, Some(series)),
+            Self::None { rows, steps } => (*rows, *steps, None),
+        };
+        if let Some(series) = series.filter(|s| s.channels != channels || s.values.len() != rows * steps * channels) {
+            return Err(Error::invalid(
+                format!(
+                    "a series of {rows} rows, {steps} steps and {} channels with {} values is given to a network of \
+                     {channels} input channels",
+                    series.channels,
+                    series.values.len()
+                ),
+                "give one value per row, step and channel",
+            ));
+        }
+        if rows == 0 || steps == 0 {
+            return Err(Error::invalid(format!("a run of {rows} rows and {steps} steps"), "give at least one of each"));
+        }
+        Ok((rows, steps, series))
+    }
+}
+
+/// Numbers over time.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Series {
+    /// Rows of the batch.
+    pub rows: usize,
+    /// Time steps.
+    pub steps: usize,
+    /// Numbers per step.
+    pub channels: usize,
+    /// `[rows, steps, channels]`, row-major.
+    pub values: Vec<f32>,
+}
+
+impl Series {
+    /// One row with one channel.
+    pub fn of(values: Vec<f32>) -> Self {
+        Self { rows: 1, steps: values.len(), channels: 1, values }
+    }
+
+    /// What `row` is given in `step`.
+    pub fn at(&self, row: usize, step: usize) -> &[f32] {
+        &self.values[(row * self.steps + step) * self.channels..][..self.channels]
+    }
 }
 
 /// A batch of token rows, row-major, with padding marked.

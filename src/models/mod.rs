@@ -2,10 +2,13 @@
 //! about hooks.
 
 pub mod attention_only;
+pub mod ei_reservoir;
 pub mod execute;
 pub mod gradient;
 mod input;
 mod model;
+mod simulation;
+pub mod spiking;
 mod state;
 pub mod transformer;
 
@@ -15,10 +18,13 @@ use crate::Result;
 use crate::hook::{SiteTable, Tap};
 
 pub use attention_only::{AttentionOnly, AttentionOnlyConfig};
+pub use ei_reservoir::{EiConfig, EiReservoir, Targets};
 pub use execute::{Job, Outcome, PassOutcome, execute};
 pub use gradient::{Gradients, JobGradients, gradients, job_gradients};
-pub use input::{Input, Side, Tokens};
+pub use input::{Input, Series, Side, Tokens};
 pub use model::{Model, OpenOptions};
+pub use simulation::Simulation;
+pub use spiking::Spiking;
 pub use state::State;
 pub use transformer::Decoder;
 

@@ -34,6 +34,7 @@
 
 mod context;
 mod p01_skill_unlearning;
+mod p05_ei_reservoir;
 mod p26_induction_clamps;
 mod p36_language_neurons;
 mod paper;
@@ -49,6 +50,7 @@ use crate::{Error, Result};
 /// Every reproduced paper, by number.
 pub static ALL: &[&dyn Paper] = &[
     &p01_skill_unlearning::SkillUnlearning,
+    &p05_ei_reservoir::BalancedReservoir,
     &p26_induction_clamps::InductionClamps,
     &p36_language_neurons::LanguageNeurons,
 ];

@@ -252,7 +252,7 @@ impl Network for Decoder {
     }
 
     fn forward(&self, input: &Input, state: &mut State, tap: &mut Tap) -> Result<Tensor> {
-        let Input::Tokens(tokens) = input;
+        let tokens = input.tokens()?;
         tokens.check(state.context.as_ref())?;
         match tap.form() {
             // A thread of the pool hands out parts of its work at once; any other thread would have to be woken each
