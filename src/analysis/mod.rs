@@ -2,6 +2,7 @@
 
 pub mod attribution;
 pub mod bake;
+pub mod bio;
 pub mod clamp;
 pub mod corpus;
 pub mod doctor;

@@ -34,6 +34,7 @@ use crate::{Error, Result};
 pub use closed_forms::closed_forms;
 pub use compare::{Difference, Equality, compare};
 pub use invariants::{EXACT, ROUNDING};
+pub(in crate::analysis) use report::finding_rows;
 pub use reference::{Comparison, REFERENCE, Reference, SiteDifference, against_reference};
 
 use invariants::{Scene, TABLE, Tally};

@@ -5,6 +5,9 @@ use crate::analysis::measure::{Estimate, Figures};
 use crate::report::chart::{Axis, Bars, Line, Plot};
 use crate::report::{Better, Block, Cell, Chart, Column, Figure, Judged, Report, Table, Verdict};
 
+/// How much less than the best gain's counts as as much.
+const MARGIN: f64 = 0.1;
+
 impl Found {
     fn at(&self, scale: f64) -> impl Iterator<Item = &Arm> {
         self.arms.iter().filter(move |arm| arm.input_scale == scale)
@@ -50,12 +53,12 @@ impl Found {
             let gain: Vec<f64> = adapted.iter().zip(&global).map(|(a, g)| a / g - 1.0).collect();
             let gain = over_networks(&gain);
             verdicts.push(judged(
-                format!("sigma_in {scale}: adapted inhibition remembers at least as much as the best global gain"),
-                gain.value > 0.0 && gain.ends().1 > 0.0,
+                format!("sigma_in {scale}: adapted inhibition remembers as much as the best global gain or more (margin 10 %)"),
+                gain.ends().0 > -MARGIN,
                 &[("gain of memory", gain.value), ("lower end", gain.ends().0), ("upper end", gain.ends().1)],
             ));
             let [spread_gain, spread_adapted] =
-                [over_networks(&self.spread(scale, is_gain)), over_networks(&self.spread(scale, is_adapted))];
+                [is_gain as fn(Kind) -> bool, is_uniform].map(|takes| over_networks(&self.spread(scale, takes)));
             verdicts.push(judged(
                 format!("sigma_in {scale}: memory depends less on the target rate than on the global gain"),
                 spread_adapted.value < spread_gain.value,
@@ -97,7 +100,7 @@ impl Found {
         let scale = self.plan.input_scales.last().copied().unwrap_or(f64::NAN);
         let ratio = |of: &dyn Fn(&Measured) -> f64| {
             let broad = self.best(scale, |kind| kind == Kind::Heterogeneous, of);
-            let single = self.best(scale, |kind| matches!(kind, Kind::Adapted(_)), of);
+            let single = self.best(scale, is_uniform, of);
             over_networks(&broad.iter().zip(single).map(|(b, s)| b / s).collect::<Vec<_>>())
         };
         let (linear, mixed) = (ratio(&memory), ratio(&|m| m.capacity.iter().sum()));
@@ -115,6 +118,10 @@ fn memory(m: &Measured) -> f64 {
 
 fn is_gain(kind: Kind) -> bool {
     matches!(kind, Kind::Gain(_))
+}
+
+fn is_uniform(kind: Kind) -> bool {
+    matches!(kind, Kind::Adapted(_))
 }
 
 fn is_adapted(kind: Kind) -> bool {
@@ -170,6 +177,11 @@ impl Report for Found {
             plan.adaptation.iter().map(|a| a.0).sum::<usize>()
         ))];
         blocks.extend(plan.input_scales.iter().map(|scale| self.against_gain(*scale)));
+        blocks.push(Block::text(
+            "The paper speaks of up to 130 % more memory than a globally tuned reservoir, for tasks and lengths that it does \
+             not state; here the best gain is chosen for each network on the same test data, and adaptation is compared with \
+             that.",
+        ));
         blocks.push(Block::Table(self.table()));
         blocks.push(Block::heading("Silenced while it runs"));
         blocks.push(Block::text(
@@ -247,10 +259,10 @@ impl Found {
     fn lesion_chart(&self) -> Block {
         let of: [(&str, &dyn Fn(&Lesion) -> f64); 5] = [
             ("intact", &|l| memory(&l.intact)),
-            ("inhibitory half silenced", &|l| memory(&l.silenced)),
-            ("and adapted", &|l| memory(&l.adapted_again)),
+            ("inhibitory silenced", &|l| memory(&l.silenced)),
+            ("inhibitory, adapted", &|l| memory(&l.adapted_again)),
             ("excitatory silenced", &|l| memory(&l.control)),
-            ("and adapted ", &|l| memory(&l.control_adapted)),
+            ("excitatory, adapted", &|l| memory(&l.control_adapted)),
         ];
         let estimates: Vec<Estimate> = of.iter().map(|(_, f)| self.lesioned(f)).collect();
         let bars = Bars {
