@@ -81,19 +81,15 @@ pub fn lyapunov(
     Ok(sum / (steps as f64 * dt))
 }
 
-/// States of a network under a signal, for readouts.
-#[derive(Clone, Copy, Debug)]
+/// States of a network under a signal, with a ridge regression on the first of them for any number of readouts.
+#[derive(Debug)]
 pub struct Driven<'a> {
-    /// `[steps, width]`, a constant column included.
-    pub features: &'a [f64],
-    /// Width.
-    pub width: usize,
-    /// The signal; it ends with the last step, and what is longer is its past.
-    pub inputs: &'a [f64],
-    /// Steps to train on; the rest is tested.
-    pub train: usize,
-    /// Of the ridge regression.
-    pub lambda: f64,
+    /// `[steps, width]`, of the steps that are tested.
+    test: &'a [f64],
+    inputs: &'a [f64],
+    steps: usize,
+    train: usize,
+    ridge: Ridge,
 }
 
 /// How much of a signal's past a state holds.
@@ -105,30 +101,49 @@ pub struct Capacity {
     pub total: f64,
 }
 
-impl Driven<'_> {
+impl<'a> Driven<'a> {
+    /// For `features` `[steps, width]` (a constant column included) under `inputs`, which end with the last step and may
+    /// begin earlier: `train` steps to learn from, the rest to be tested on.
+    ///
+    /// # Errors
+    /// No steps to test on, features without a Cholesky factor.
+    pub fn new(features: &'a [f64], width: usize, inputs: &'a [f64], train: usize, lambda: f64) -> Result<Self> {
+        let steps = features.len() / width.max(1);
+        if train >= steps || inputs.len() < steps {
+            return Err(Error::invalid(
+                format!("{train} of {steps} steps to train on, with {} inputs", inputs.len()),
+                "leave steps to test on, and give an input for every step",
+            ));
+        }
+        let (learned, test) = features.split_at(train * width);
+        Ok(Self { test, inputs, steps, train, ridge: Ridge::new(learned, width, lambda)? })
+    }
+
+    /// What a readout for these targets, one per step, gives on the test steps, and what was asked there.
+    fn tested<'t>(&self, targets: &'t [f64]) -> Result<(Vec<f64>, &'t [f64])> {
+        let (learned, asked) = targets.split_at(self.train.min(targets.len()));
+        Ok((read_out(self.test, &self.ridge.fit(learned)?), asked))
+    }
+
     /// The capacity for `target(u(t - k))`, k = 1..=lags: one readout per lag, trained on the first steps, tested on the
     /// rest. With the identity it is Jaeger's memory capacity, at most the number of independent features.
     ///
     /// # Errors
-    /// Fewer past inputs than lags, no test steps, features without a Cholesky factor.
+    /// Fewer past inputs than lags.
     pub fn capacity(&self, lags: usize, target: impl Fn(f64) -> f64) -> Result<Capacity> {
-        let steps = self.features.len() / self.width.max(1);
-        let past = self.inputs.len().saturating_sub(steps);
-        if past < lags || self.train >= steps {
+        let past = self.inputs.len() - self.steps;
+        if past < lags {
             return Err(Error::invalid(
-                format!("{lags} lags of a signal with {past} past steps, and {} of {steps} steps to train on", self.train),
-                "give a longer washout and leave steps to test on",
+                format!("{lags} lags of a signal with {past} past steps"),
+                "give a longer washout, or ask for fewer lags",
             ));
         }
-        let (train, test) = self.features.split_at(self.train * self.width);
-        let ridge = Ridge::new(train, self.width, self.lambda)?;
-        let floor = 4.0 / (steps - self.train) as f64;
+        let floor = 4.0 / (self.steps - self.train) as f64;
         let mut curve = Vec::with_capacity(lags);
         for k in 1..=lags {
-            let wanted: Vec<f64> = (0..steps).map(|t| target(self.inputs[past + t - k])).collect();
-            let (learned, asked) = wanted.split_at(self.train);
-            let weights = ridge.fit(learned)?;
-            curve.push(correlation(&read_out(test, &weights), asked).powi(2));
+            let wanted: Vec<f64> = (0..self.steps).map(|t| target(self.inputs[past + t - k])).collect();
+            let (read, asked) = self.tested(&wanted)?;
+            curve.push(correlation(&read, asked).powi(2));
         }
         let total = curve.iter().filter(|r| **r > floor).sum();
         Ok(Capacity { curve, total })
@@ -137,13 +152,10 @@ impl Driven<'_> {
     /// Root mean square error on the test steps over the target's standard deviation, for one target value per step.
     ///
     /// # Errors
-    /// As [`Driven::capacity`].
+    /// Another number of targets than steps.
     pub fn error(&self, targets: &[f64]) -> Result<f64> {
-        let (train, test) = self.features.split_at(self.train * self.width);
-        let ridge = Ridge::new(train, self.width, self.lambda)?;
-        let (learned, asked) = targets.split_at(self.train);
-        let weights = ridge.fit(learned)?;
-        let errors: Vec<f64> = read_out(test, &weights).iter().zip(asked).map(|(a, b)| (a - b).powi(2)).collect();
+        let (read, asked) = self.tested(targets)?;
+        let errors: Vec<f64> = read.iter().zip(asked).map(|(a, b)| (a - b).powi(2)).collect();
         let centre = mean(asked);
         let spread: Vec<f64> = asked.iter().map(|y| (y - centre).powi(2)).collect();
         Ok((mean(&errors) / mean(&spread)).sqrt())

@@ -1,5 +1,6 @@
 //! Bio-inspired networks: the substrate's closed forms, what must hold of every network, and the commands.
 
+mod commands;
 mod networks;
 mod reservoir;
 mod spiking;

@@ -1,5 +1,7 @@
 //! The reservoir of excitatory and inhibitory units.
 
+use optrode::analysis::Figures;
+use optrode::analysis::reservoir::{Kind, Plan, experiment};
 use optrode::models::{EiConfig, EiReservoir, Input, Series, Targets};
 use optrode::nn::spiking::RateUnit;
 use serde_json::json;
@@ -132,4 +134,36 @@ fn impossible_reservoirs_are_refused() {
     ] {
         assert!(EiReservoir::new(config).is_err(), "{config:?}");
     }
+}
+
+#[test]
+fn the_experiment_is_repeatable_and_shows_what_it_must() {
+    let plan = Plan {
+        config: EiConfig { neurons: 80, in_degree: 40, ..EiConfig::default() },
+        input_scales: vec![0.3],
+        gains: vec![0.6, 1.0],
+        rates: vec![0.4],
+        steps: [600, 300],
+        lags: 20,
+        adaptation: vec![(1500, 4e-3)],
+        seeds: 2,
+        seed: 1,
+    };
+    let found = experiment(&plan, &|| ()).unwrap();
+    assert_eq!(found.arms.len(), 4);
+    let memory = |kind: Kind| {
+        let arm = found.arms.iter().find(|a| a.kind == kind).unwrap();
+        arm.estimate(|m| m.capacity[0]).value
+    };
+    assert!(memory(Kind::Gain(0.6)) < 0.6 * memory(Kind::Gain(1.0)));
+    assert!(memory(Kind::Adapted(0.4)) > 3.0);
+    let again = experiment(&plan, &|| ()).unwrap();
+    assert_eq!(found.figures(), again.figures());
+    // Each silenced population raises or lowers the rates as its sign says.
+    for lesion in &found.lesions {
+        assert!(lesion.silenced.rate > lesion.intact.rate && lesion.control.rate < lesion.intact.rate);
+        assert_eq!(lesion.trace.len(), 50);
+        assert!(lesion.trace[20] > 0.9 && lesion.trace[5] < 0.7 && lesion.trace[45] < 0.7);
+    }
+    assert!(experiment(&Plan { seeds: 0, ..plan }, &|| ()).is_err());
 }

@@ -553,7 +553,7 @@ fn driven(steps: usize, past: usize, mut state: impl FnMut(&[f64], usize) -> Vec
 fn delay_line() -> Result<f64> {
     const N: usize = 8;
     let (u, features) = driven(1200, 40, |u, t| (1..=N).map(|k| if t >= k { u[t - k] } else { 0.0 }).collect());
-    let line = Driven { features: &features, width: N + 1, inputs: &u, train: 800, lambda: 1e-9 };
+    let line = Driven::new(&features, N + 1, &u, 800, 1e-9)?;
     let capacity = line.capacity(30, |u| u)?;
     let beyond = capacity.curve[N..].iter().filter(|r| **r > 0.03).count() as f64;
     let curve = worst(capacity.curve[..N].iter().map(|r| r - 1.0));
@@ -567,7 +567,7 @@ fn leaky_unit() -> Result<f64> {
         x = a * x + u[t];
         vec![x]
     });
-    let unit = Driven { features: &features, width: 2, inputs: &u, train: 20_000, lambda: 1e-9 };
+    let unit = Driven::new(&features, 2, &u, 20_000, 1e-9)?;
     let curve = unit.capacity(10, |u| u)?.curve;
     Ok(worst(curve.iter().enumerate().map(|(i, r)| r - (1.0 - a * a) * a.powi(2 * (i as i32 + 1)))))
 }

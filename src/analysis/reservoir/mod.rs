@@ -254,7 +254,7 @@ impl Plan {
             features.extend(row.iter().map(|r| f64::from(*r)));
             features.push(1.0);
         }
-        let driven = Driven { features: &features, width: n + 1, inputs: &u, train, lambda: LAMBDA };
+        let driven = Driven::new(&features, n + 1, &u, train, LAMBDA)?;
         let legendre: [fn(f64) -> f64; 3] = [|u| u, |u| 1.5 * u * u - 0.5, |u| 2.5 * u.powi(3) - 1.5 * u];
         let mut capacity = [0.0; 3];
         for (total, target) in capacity.iter_mut().zip(legendre) {

@@ -105,7 +105,9 @@ impl Found {
         };
         let (linear, mixed) = (ratio(&memory), ratio(&|m| m.capacity.iter().sum()));
         judged(
-            format!("sigma_in {scale}: broad target rates help the mixed suite more than linear memory"),
+            format!(
+                "sigma_in {scale}: beside the best single rate broad target rates do better on the mixed suite than on linear memory"
+            ),
             mixed.value > linear.value,
             &[("mixed, of best single rate", mixed.value), ("linear, of best single rate", linear.value)],
         )
