@@ -25,6 +25,7 @@ pub mod scan;
 mod standing;
 pub mod steering;
 pub mod sweep;
+pub mod swimmer;
 pub mod tasks;
 pub mod unit;
 pub mod unlearn;

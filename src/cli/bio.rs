@@ -81,7 +81,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 
 fn list(as_json: bool) -> anyhow::Result<()> {
     if as_json {
-        let entry = |n: &bio::Named| json!({ "name": n.name, "meaning": n.meaning, "paper": n.paper, "steps": n.steps });
+        let entry =
+            |n: &bio::Named| json!({ "name": n.name, "meaning": n.meaning, "paper": n.paper, "steps": n.steps });
         return print_json(&Value::Array(NETWORKS.iter().map(entry).collect()));
     }
     let columns = ["network", "paper", "steps", "what it is"].map(Column::new).to_vec();

@@ -7,10 +7,10 @@ use std::process::ExitCode;
 use serde_json::json;
 
 use super::common::{ModelArgs, print_json};
+use crate::Error;
 use crate::analysis::bio;
 use crate::analysis::doctor::{Options, REFERENCE, Reference, against_reference, doctor};
 use crate::report::{Report, terminal};
-use crate::Error;
 
 /// Arguments of `optrode doctor`.
 #[derive(Debug, clap::Args)]

@@ -277,7 +277,8 @@ impl Plan {
     }
 
     pub(super) fn capture(&mut self, id: SiteId, actions: &Actions, x: &Tensor, call: &Context) -> Result<()> {
-        let fresh = || Captured { tensor: x.clone(), call: call.clone(), site: actions.site.clone(), steps: BTreeMap::new() };
+        let fresh =
+            || Captured { tensor: x.clone(), call: call.clone(), site: actions.site.clone(), steps: BTreeMap::new() };
         let captured = self.captured.entry(id).or_insert_with(fresh);
         captured.tensor = x.clone();
         captured.call.clone_from(call);

@@ -508,7 +508,8 @@ fn table(config: &EiConfig, exc: &Sparse, inh: &Sparse, outputs: usize) -> Resul
     let inh = push("hook_inh", "A_I r; scaled by g it is a global gain of inhibition");
     let pre = push("hook_pre", "V = A_E r - A_I r + W_in u");
     let state = push("hook_state", "rates r, excitatory neurons first");
-    let da_inh = push("hook_dA_inh", "delta (r - rho): what every inhibitory weight of a neuron changes by; 0 freezes it");
+    let da_inh =
+        push("hook_dA_inh", "delta (r - rho): what every inhibitory weight of a neuron changes by; 0 freezes it");
     let features = (Axis::Width, Some(config.neurons + 1));
     let features = table.push(site("readout.hook_features".into(), &[b, features], "[r; 1]"));
     let mut out = SiteId::ABSENT;

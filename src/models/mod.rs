@@ -10,6 +10,7 @@ mod model;
 mod simulation;
 pub mod spiking;
 mod state;
+pub mod swimmer;
 pub mod transformer;
 
 use candle_core::{Device, Tensor};
@@ -26,6 +27,7 @@ pub use model::{Model, OpenOptions};
 pub use simulation::Simulation;
 pub use spiking::Spiking;
 pub use state::State;
+pub use swimmer::{Swimmer, SwimmerConfig};
 pub use transformer::Decoder;
 
 /// A network that can be run, recorded and edited.

@@ -57,6 +57,11 @@ impl<'a> Call<'a> {
         tap.tick(Moment { step: self.start + t, end: self.start + self.steps });
     }
 
+    /// Steps since the beginning of the simulation, in step `t` of this call.
+    pub fn time(&self, t: usize) -> usize {
+        self.start + t
+    }
+
     /// Leaves the time in the state.
     pub fn end(&self, state: &mut State) -> Result<()> {
         if state.keeps() {

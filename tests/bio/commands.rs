@@ -22,12 +22,14 @@ fn networks_are_listed_examined_and_their_sites_shown() {
         assert!(sites["sites"].as_array().unwrap().iter().all(|s| s["timed"] == true && s["meaning"] != ""));
     }
     let shown = succeeds(here.path(), &["sites", "izhikevich"]);
-    assert!(shown.contains("two half steps of v, then u, dt 1 ms") && shown.contains("syn.exc_inh.hook_weight"), "{shown}");
+    assert!(
+        shown.contains("two half steps of v, then u, dt 1 ms") && shown.contains("syn.exc_inh.hook_weight"),
+        "{shown}"
+    );
     let proof: Value = serde_json::from_str(&succeeds(here.path(), &["doctor", "ei-reservoir", "--json"])).unwrap();
     assert_eq!(proof["passed"], true);
-    let checks: Vec<&str> = (proof["examination"]["findings"].as_array().unwrap().iter())
-        .map(|f| f["name"].as_str().unwrap())
-        .collect();
+    let checks: Vec<&str> =
+        (proof["examination"]["findings"].as_array().unwrap().iter()).map(|f| f["name"].as_str().unwrap()).collect();
     for name in ["f-I curve", "RLS = ridge", "recording", "own records", "pieces"] {
         assert!(checks.contains(&name), "{checks:?}");
     }

@@ -5,6 +5,7 @@ mod networks;
 mod reservoir;
 mod spiking;
 mod substrate;
+mod swimmer;
 
 use std::collections::BTreeMap;
 

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use candle_core::Tensor;
 use optrode::hook::{Axis, Pass, Record, Registry, Run};
-use optrode::models::{EiConfig, EiReservoir, Input, Job, Series, Simulation, State, Targets, execute};
+use optrode::models::{
+    EiConfig, EiReservoir, Input, Job, Series, Simulation, State, Swimmer, SwimmerConfig, Targets, execute,
+};
 use serde_json::json;
 
 use super::spiking::{lif_network, plastic_network};
@@ -30,12 +32,14 @@ fn all() -> Vec<(&'static str, Box<dyn Simulation>, Series)> {
         ("plastic", Box::new(plastic_network()), plastic_input(60)),
         ("reservoir", Box::new(reads), signal(1, 60, 1, 0.5, 0.0)),
         ("adapting", Box::new(reservoir().adapting(0.01)), signal(1, 60, 1, 0.5, 0.0)),
+        ("swimmer", Box::new(Swimmer::new(SwimmerConfig::default()).unwrap()), signal(1, 60, 3, 0.3, 0.5)),
     ]
 }
 
 /// What a population hands to others.
 fn emits(site: &str) -> bool {
-    !site.starts_with("syn.") && (site.ends_with("hook_spikes") || site.ends_with("hook_state"))
+    !site.starts_with("syn.")
+        && (site.ends_with("hook_spikes") || site.ends_with("hook_state") || site.ends_with("hook_qpos"))
 }
 
 /// Spikes for the source, currents for the others.
@@ -165,7 +169,9 @@ fn nothing_before_an_edit_changes() {
 
 #[test]
 fn rows_are_runs_of_their_own() {
-    for (name, net, input) in all().into_iter().filter(|(name, ..)| !["plastic", "adapting"].contains(name)) {
+    // Plastic networks take one row; swimmers begin in another posture in every row.
+    let apart = ["plastic", "adapting", "swimmer"];
+    for (name, net, input) in all().into_iter().filter(|(name, ..)| !apart.contains(name)) {
         let other: Vec<f32> = input.values.iter().map(|x| x * 0.9 + 0.05).collect();
         let both = Series { rows: 2, values: [input.values.clone(), other.clone()].concat(), ..input.clone() };
         let batch = run(&*net, &Input::Series(both.clone()), &[], &[]).output;
@@ -206,7 +212,8 @@ fn times_select_steps_and_reducers_see_them() {
     let values: Vec<f64> = (10..50).map(|t| f64::from(floats(all)[t * 40 + 3])).collect();
     assert_eq!(m.unit(0).unwrap().count, 40);
     assert!((m.means()[0] - values.iter().sum::<f64>() / 40.0).abs() < 1e-12);
-    let last: Pass = serde_json::from_value(json!({"records": [{"site": "reservoir.hook_pre", "repeats": "last"}]})).unwrap();
+    let last: Pass =
+        serde_json::from_value(json!({"records": [{"site": "reservoir.hook_pre", "repeats": "last"}]})).unwrap();
     let last = run_from(&net, &input, &State::none(), &last, &BTreeMap::new()).unwrap();
     assert_eq!(last.records.get("reservoir.hook_pre").unwrap().dims(), [1, 40]);
 }
@@ -249,7 +256,10 @@ fn requests_that_make_no_sense_are_refused() {
     super::refused(&net, &Input::Series(signal(1, 10, 2, 0.5, 0.0)), &[], &[], &["2 channels"]);
     let two = Input::Series(signal(2, 10, 1, 0.5, 0.0));
     super::refused(&net.adapting(0.1), &two, &[], &[], &["2 rows"]);
-    let stored = BTreeMap::from([("short".to_string(), Tensor::zeros((4, 1, 40), candle_core::DType::F32, &candle_core::Device::Cpu).unwrap())]);
+    let stored = BTreeMap::from([(
+        "short".to_string(),
+        Tensor::zeros((4, 1, 40), candle_core::DType::F32, &candle_core::Device::Cpu).unwrap(),
+    )]);
     let short = pass(&[], &[clamped("reservoir.hook_state", "short")]);
     let words = run_from(&net, &input, &State::none(), &short, &stored).err().unwrap().to_string();
     assert!(words.contains("4 time steps"), "{words}");

@@ -30,7 +30,12 @@ fn projection(name: &str, from: usize, to: usize, synapses: Sparse, weight: f32,
 pub fn lif_network() -> Spiking {
     let mut draw = Stream::new(1, &[]);
     let exc = Neurons::Lif {
-        cell: Lif { refractory: Refractory::Silent(2), reset: Reset::Subtract, reset_delay: ResetDelay::Next, ..Lif::default() },
+        cell: Lif {
+            refractory: Refractory::Silent(2),
+            reset: Reset::Subtract,
+            reset_delay: ResetDelay::Next,
+            ..Lif::default()
+        },
         adaptation: Some(Adaptation::lsnn(50.0, 0.8, 1.0)),
     };
     let inh = lif(Lif { tau_m: 10.0, refractory: Refractory::Clamped(3), ..Lif::default() });
@@ -59,7 +64,8 @@ pub fn plastic_network() -> Spiking {
     };
     let plastic = Projection { plasticity: Some(rule), delay: 1, ..projection("in", 0, 1, synapses, 0.1, conductance) };
     let cell = Lif { refractory: Refractory::Clamped(2), ..Lif::default() };
-    Spiking::new(vec![population("input", 20, Neurons::Source), population("out", 10, lif(cell))], vec![plastic]).unwrap()
+    Spiking::new(vec![population("input", 20, Neurons::Source), population("out", 10, lif(cell))], vec![plastic])
+        .unwrap()
 }
 
 fn lif_input() -> Input {
@@ -159,7 +165,8 @@ fn frozen_weights_stay_and_edited_ones_last() {
     let (net, input) = (plastic_network(), Input::Series(plastic_input(60)));
     let sites = ["syn.in.hook_weight", "out.hook_spikes", "syn.in.hook_trace_post"];
     let clean = run(&net, &input, &sites, &[]);
-    let weights = |ran: &super::Ran, t: usize| floats(&ran.records.get("syn.in.hook_weight").unwrap().narrow(0, t, 1).unwrap());
+    let weights =
+        |ran: &super::Ran, t: usize| floats(&ran.records.get("syn.in.hook_weight").unwrap().narrow(0, t, 1).unwrap());
     assert_ne!(weights(&clean, 0), weights(&clean, 59));
     let frozen = run(&net, &input, &sites, &[edit("syn.in.hook_dw", json!({"op": "zero"}))]);
     assert_eq!(weights(&frozen, 0), weights(&frozen, 59));
@@ -238,7 +245,9 @@ fn parts_that_do_not_fit_are_refused() {
 #[test]
 fn a_network_says_by_which_rules_it_steps() {
     let rules = lif_network().rules().join("\n");
-    for words in ["order:", "exact", "dt 1 ms", "the threshold is subtracted in the next step", "delay 2 steps", "tau_s 5 ms"] {
+    for words in
+        ["order:", "exact", "dt 1 ms", "the threshold is subtracted in the next step", "delay 2 steps", "tau_s 5 ms"]
+    {
         assert!(rules.contains(words), "{words}: {rules}");
     }
     let plastic = plastic_network();

@@ -23,9 +23,9 @@ pub fn arrays(named: &Named, seed: u64, ran: &Ran) -> Result<Vec<(String, Tensor
         let recorded = &ran.records.tensors[&shown.name];
         let steps = shown.steps.iter().map(|t| *t as i64).collect();
         out.push((format!("{}.steps", shown.name), integers(steps)?));
-        let weights = net.synapses(shown.name.trim_end_matches("@raw")).filter(|synapses| {
-            recorded.tensor.dims()[1..] == [synapses.post(), synapses.pre()]
-        });
+        let weights = net
+            .synapses(shown.name.trim_end_matches("@raw"))
+            .filter(|synapses| recorded.tensor.dims()[1..] == [synapses.post(), synapses.pre()]);
         if shown.spikes && recorded.axes[1..] == [Axis::Batch, Axis::Neuron] && whole(net.as_ref(), shown) {
             let values: Vec<f32> = recorded.tensor.flatten_all()?.to_vec1()?;
             let units = shown.shape[2];

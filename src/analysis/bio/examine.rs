@@ -57,7 +57,13 @@ struct Ran {
     state: State,
 }
 
-fn run(net: &dyn Simulation, input: &Input, from: &State, pass: &Pass, stored: &BTreeMap<String, Tensor>) -> Result<Ran> {
+fn run(
+    net: &dyn Simulation,
+    input: &Input,
+    from: &State,
+    pass: &Pass,
+    stored: &BTreeMap<String, Tensor>,
+) -> Result<Ran> {
     let values = Values { stored: stored.clone(), ..Values::default() };
     let mut plan = Plan::compile(net.sites(), pass, &registry(), values, &[])?;
     let mut state = from.clone();
@@ -91,7 +97,11 @@ fn invariants(net: &dyn Simulation, input: &Input) -> Result<Vec<Finding>> {
     Ok(vec![
         found("rerun", "a second run gives the same bits", differing(&simple(input, &start)?.bits, &plain.bits)),
         found("recording", "recording every site gives the same bits", differing(&recorded.bits, &plain.bits)),
-        found("own records", "every site clamped to its own record gives the same bits", differing(&clamped.bits, &plain.bits)),
+        found(
+            "own records",
+            "every site clamped to its own record gives the same bits",
+            differing(&clamped.bits, &plain.bits),
+        ),
         found("pieces", "two runs that hand the state on are one", differing(&states(&pieces), &states(&plain))),
     ])
 }
@@ -141,7 +151,9 @@ impl Report for Substrate {
     fn blocks(&self) -> Vec<Block> {
         let title = self.network.as_deref().unwrap_or("the substrate of bio-inspired networks");
         let mut blocks = vec![Block::heading(format!("doctor: {title}"))];
-        blocks.extend(self.rules.iter().map(Block::text));
+        if !self.rules.is_empty() {
+            blocks.push(super::rules(&self.rules));
+        }
         let columns = vec![
             Column::new("check"),
             Column::new("verdict"),

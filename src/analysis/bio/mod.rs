@@ -14,7 +14,8 @@ use super::registry;
 use crate::data::series;
 use crate::hook::{Edit, Pass, Plan, Record, Records, Selector, Standing, Tap, Values, random};
 use crate::models::spiking::{izhikevich_population, thalamic_noise};
-use crate::models::{EiConfig, EiReservoir, Input, Series, Simulation, State};
+use crate::models::{EiConfig, EiReservoir, Input, Series, Simulation, State, Swimmer, SwimmerConfig};
+use crate::report::{Block, Cell, Column, Table};
 use crate::store::Bundle;
 use crate::store::text::nearest;
 use crate::{Error, Result};
@@ -67,6 +68,14 @@ pub static NETWORKS: &[Named] = &[
         build: |seed| Ok(Box::new(izhikevich_population(seed)?)),
         input: |steps, seed| Input::Series(thalamic_noise(1, steps, seed)),
     },
+    Named {
+        name: "ncap-swimmer",
+        meaning: "the locomotion circuit of C. elegans in a body of six links in water; a step is 2 ms",
+        paper: Some(4),
+        steps: 5000,
+        build: |seed| Ok(Box::new(Swimmer::new(SwimmerConfig { seed, ..SwimmerConfig::default() })?)),
+        input: |steps, _| Input::None { rows: 1, steps },
+    },
 ];
 
 fn signal(steps: usize, seed: u64) -> Input {
@@ -89,7 +98,10 @@ pub fn is_named(model: &str) -> bool {
 pub fn find(name: &str) -> Result<&'static Named> {
     NETWORKS.iter().find(|n| n.name == name).ok_or_else(|| {
         let near = nearest(name, NETWORKS.iter().map(|n| n.name), 3);
-        Error::invalid(format!("there is no network `{name}`"), format!("`optrode bio list` shows all; nearest: {near}"))
+        Error::invalid(
+            format!("there is no network `{name}`"),
+            format!("`optrode bio list` shows all; nearest: {near}"),
+        )
     })
 }
 
@@ -227,9 +239,18 @@ impl Shown {
     }
 }
 
+/// The rules of a network as a table.
+fn rules(rules: &[String]) -> Block {
+    let row = |rule: &String| vec![Cell::text(rule)];
+    Block::Table(Table { columns: vec![Column::new("rules of a step")], rows: rules.iter().map(row).collect() })
+}
+
+/// How the sites end at which neurons hand something on, and bodies move.
+const EMITTED: [&str; 4] = ["hook_spikes", "hook_state", "hook_joint_pos", "hook_speed"];
+
 /// What neurons hand to each other: spikes, or rates.
 fn emitted(net: &dyn Simulation) -> Result<Vec<Selector>> {
-    let ends = |name: &str| !name.starts_with("syn.") && (name.ends_with("hook_spikes") || name.ends_with("hook_state"));
+    let ends = |name: &str| !name.starts_with("syn.") && EMITTED.iter().any(|end| name.ends_with(end));
     net.sites().iter().filter(|(_, s)| ends(&s.name)).map(|(_, s)| s.name.parse()).collect()
 }
 
@@ -248,7 +269,11 @@ fn read_edits(paths: &[PathBuf]) -> Result<Standing> {
         all.edits.extend(bundle.file.edits);
         for (name, tensor) in bundle.tensors {
             if all.stored.insert(name.clone(), tensor).is_some() {
-                return Err(Error::file(path, format!("a second bundle stores a tensor named `{name}`"), "rename one of them"));
+                return Err(Error::file(
+                    path,
+                    format!("a second bundle stores a tensor named `{name}`"),
+                    "rename one of them",
+                ));
             }
         }
     }

@@ -14,7 +14,7 @@ impl Report for Ran {
     fn blocks(&self) -> Vec<Block> {
         let time = self.dt.map_or(String::new(), |dt| format!(" of {dt} ms"));
         let mut blocks = vec![Block::heading(format!("{}: {} steps{time}", self.network, self.steps))];
-        blocks.extend(self.rules.iter().map(Block::text));
+        blocks.push(super::rules(&self.rules));
         for edit in &self.edits {
             blocks.push(Block::text(format!("Edited: `{}` {}", edit.site, edit.op)));
         }
@@ -121,7 +121,10 @@ impl Ran {
         let unit = if self.hertz(shown).is_some() { " (Hz)" } else { "" };
         Block::Chart(Chart {
             title: format!("{}: mean in time", shown.name),
-            caption: format!("Mean over all of {} units at each recorded step.", shown.shape[1..].iter().product::<usize>()),
+            caption: format!(
+                "Mean over all of {} units at each recorded step.",
+                shown.shape[1..].iter().product::<usize>()
+            ),
             plot: Plot::Lines { x: Axis::new(self.axis()), y: Axis::new(format!("mean{unit}")), series },
         })
     }

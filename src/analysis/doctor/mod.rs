@@ -34,8 +34,8 @@ use crate::{Error, Result};
 pub use closed_forms::closed_forms;
 pub use compare::{Difference, Equality, compare};
 pub use invariants::{EXACT, ROUNDING};
-pub(in crate::analysis) use report::finding_rows;
 pub use reference::{Comparison, REFERENCE, Reference, SiteDifference, against_reference};
+pub(in crate::analysis) use report::finding_rows;
 
 use invariants::{Scene, TABLE, Tally};
 use runs::{Way, groups, observe};

@@ -171,7 +171,7 @@ pub struct Found {
 }
 
 /// Mean and Student's interval over networks.
-pub(super) fn over_networks(values: &[f64]) -> Estimate {
+pub(in crate::analysis) fn over_networks(values: &[f64]) -> Estimate {
     let total: f64 = values.iter().sum();
     let n = values.len() as f64;
     let without: Vec<f64> = values.iter().map(|x| (total - x) / (n - 1.0)).collect();

@@ -292,7 +292,8 @@ impl Found {
         };
         Block::Chart(Chart {
             title: "All inhibitory units silenced in mid-run".to_string(),
-            caption: "Mean rate of the excitatory units; the edit acts from step 100 to 300 (`@t=100..300`).".to_string(),
+            caption: "Mean rate of the excitatory units; the edit acts from step 100 to 300 (`@t=100..300`)."
+                .to_string(),
             plot: Plot::Lines {
                 x: Axis::new("step"),
                 y: Axis::new("mean excitatory rate").range(0.0, 1.0),

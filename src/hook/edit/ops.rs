@@ -397,7 +397,10 @@ fn reference(x: &Tensor, cx: &EditContext) -> Result<Tensor> {
     let rest = if cx.site.timed { &x.dims()[1..] } else { &x.dims()[2..] };
     if set.rank() != rest.len() + 2 || set.dims()[2..] != *rest || set.elem_count() == 0 {
         return Err(Error::invalid(
-            format!("a reference set must be [examples, positions, {rest:?}] (of a simulation [time, batch, {rest:?}]), got {:?}", set.dims()),
+            format!(
+                "a reference set must be [examples, positions, {rest:?}] (of a simulation [time, batch, {rest:?}]), got {:?}",
+                set.dims()
+            ),
             "record the same selector over the reference texts",
         ));
     }

@@ -51,9 +51,10 @@ impl Spiking {
     pub fn new(populations: Vec<Population>, projections: Vec<Projection>) -> Result<Self> {
         parts::check(&populations, &projections)?;
         let steps: Vec<f64> = populations.iter().filter_map(|p| p.neurons.dt()).collect();
-        let dt = steps.first().copied().ok_or_else(|| {
-            Error::invalid("a network of sources alone", "give it a population that integrates")
-        })?;
+        let dt = steps
+            .first()
+            .copied()
+            .ok_or_else(|| Error::invalid("a network of sources alone", "give it a population that integrates"))?;
         if let Some(other) = steps.iter().find(|step| **step != dt) {
             return Err(Error::invalid(
                 format!("populations with steps of {dt} ms and of {other} ms"),
@@ -140,9 +141,8 @@ impl Network for Spiking {
 
 impl Simulation for Spiking {
     fn rules(&self) -> Vec<String> {
-        let mut rules = vec![
-            "order: arrive, synapses decay and jump, integrate, fire, reset and adapt, learn, send".to_string(),
-        ];
+        let mut rules =
+            vec!["order: arrive, synapses decay and jump, integrate, fire, reset and adapt, learn, send".to_string()];
         rules.extend(self.populations().map(|p| format!("{}: {} x {}", p.name, p.size, p.neurons)));
         rules.extend(self.wires.iter().map(|w| {
             let [from, to] = [w.projection.from, w.projection.to].map(|i| &self.groups[i].population.name);

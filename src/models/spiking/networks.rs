@@ -41,7 +41,16 @@ pub fn izhikevich_population(seed: u64) -> Result<Spiking> {
         let largest = if from == 0 { 0.5 } else { -1.0 };
         let weights = (0..synapses.len()).map(|_| (largest * draw.uniform()) as f32).collect();
         let kind = Synapse::Jump;
-        projections.push(Projection { name: name.into(), from, to, synapses, weights, delay: 1, kind, plasticity: None });
+        projections.push(Projection {
+            name: name.into(),
+            from,
+            to,
+            synapses,
+            weights,
+            delay: 1,
+            kind,
+            plasticity: None,
+        });
     }
     Spiking::new(populations, projections)
 }

@@ -106,7 +106,13 @@ pub struct Projection {
 
 impl fmt::Display for Projection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} synapses, delay {} step{}", self.synapses.len(), self.delay, if self.delay == 1 { "" } else { "s" })?;
+        write!(
+            f,
+            "{} synapses, delay {} step{}",
+            self.synapses.len(),
+            self.delay,
+            if self.delay == 1 { "" } else { "s" }
+        )?;
         match self.kind {
             Synapse::Jump => write!(f, ", current in the step of arrival")?,
             Synapse::Current(s) => write!(f, ", exponential current, tau_s {} ms", s.tau_s)?,
@@ -167,7 +173,10 @@ pub(super) fn check(populations: &[Population], projections: &[Projection]) -> R
             ));
         }
         if q.delay == 0 {
-            return Err(Error::invalid(format!("the projection `{}` has a delay of 0", q.name), "give at least 1 step"));
+            return Err(Error::invalid(
+                format!("the projection `{}` has a delay of 0", q.name),
+                "give at least 1 step",
+            ));
         }
         let taken = match to.neurons {
             Neurons::Source => false,
@@ -181,7 +190,8 @@ pub(super) fn check(populations: &[Population], projections: &[Projection]) -> R
             ));
         }
         let into = projections.iter().filter(|other| other.to == q.to);
-        let kinds: Vec<bool> = into.filter(|o| o.kind != Synapse::Jump).map(|o| matches!(o.kind, Synapse::Conductance(_))).collect();
+        let kinds: Vec<bool> =
+            into.filter(|o| o.kind != Synapse::Jump).map(|o| matches!(o.kind, Synapse::Conductance(_))).collect();
         if kinds.iter().any(|c| *c) && kinds.iter().any(|c| !*c) {
             return Err(Error::invalid(
                 format!("`{}` takes both exponential currents and conductances", to.name),

@@ -37,7 +37,8 @@ impl Wire {
         let name = |part: &str| format!("syn.{}.{part}", projection.name);
         let (pre, post) = (Some(populations[projection.from].size), Some(populations[projection.to].size));
         let (b, decay) = ((Axis::Batch, None), projection.kind.decay(dt) as f32);
-        let weight = table.push(weight_site(name("hook_weight"), &projection.synapses, "synaptic weights of this step"));
+        let weight =
+            table.push(weight_site(name("hook_weight"), &projection.synapses, "synaptic weights of this step"));
         let arriving = "spikes that arrive in this step";
         let spikes = table.push(site(name("hook_spikes"), &[b, (Axis::Pre, pre)], arriving));
         let meaning = "synaptic current (or conductance) at the beginning of the step, this step's arrivals included";

@@ -17,7 +17,10 @@ impl DelayRing {
     /// A delay of 0 steps.
     pub fn new(delay: usize, width: usize) -> Result<Self> {
         if delay == 0 {
-            return Err(Error::invalid("a synaptic delay of 0 steps", "give at least 1: a spike cannot arrive before it is fired"));
+            return Err(Error::invalid(
+                "a synaptic delay of 0 steps",
+                "give at least 1: a spike cannot arrive before it is fired",
+            ));
         }
         Ok(Self { width, slots: vec![0.0; delay * width], next: 0 })
     }

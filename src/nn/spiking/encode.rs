@@ -19,7 +19,9 @@ impl Poisson {
     pub fn step(&self, rates: &[f64], row: u64, step: u64) -> Vec<f32> {
         let from = random::key(self.seed, &[row, step]);
         let chance = |rate: f64| -(-rate * self.dt / 1000.0).exp_m1();
-        let draw = |(i, rate): (usize, &f64)| f32::from(u8::from(random::uniform(random::key(from, &[i as u64])) < chance(*rate)));
+        let draw = |(i, rate): (usize, &f64)| {
+            f32::from(u8::from(random::uniform(random::key(from, &[i as u64])) < chance(*rate)))
+        };
         rates.iter().enumerate().map(draw).collect()
     }
 }

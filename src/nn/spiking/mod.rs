@@ -26,9 +26,7 @@ mod synapse;
 
 pub use delay::DelayRing;
 pub use encode::{Latency, Poisson, filtered, first_spikes, regular, threshold_crossings};
-pub use neuron::{
-    Adaptation, Crossing, Integration, IzhikevichRule, Izhikevich, Lif, Refractory, Reset, ResetDelay,
-};
+pub use neuron::{Adaptation, Crossing, Integration, Izhikevich, IzhikevichRule, Lif, Refractory, Reset, ResetDelay};
 pub use plasticity::{
     CalciumGate, Eligibility, PairStdp, Pairing, Reward, Trace, TripletStdp, homeostatic_inhibition, least_mean_squares,
 };

@@ -50,15 +50,15 @@ impl Surrogate {
         let u = u.detach();
         Ok(match self {
             Self::FastSigmoid(k) => u.abs()?.affine(k, 1.0)?.sqr()?.recip()?,
-            Self::Arctan(alpha) => u.affine(FRAC_PI_2 * alpha, 0.0)?.sqr()?.affine(2.0 / alpha, 2.0 / alpha)?.recip()?,
+            Self::Arctan(alpha) => {
+                u.affine(FRAC_PI_2 * alpha, 0.0)?.sqr()?.affine(2.0 / alpha, 2.0 / alpha)?.recip()?
+            }
             Self::Sigmoid(k) => {
                 let s = u.affine(-k, 0.0)?.exp()?.affine(1.0, 1.0)?.recip()?;
                 (&s * s.affine(-k, k)?)?
             }
             Self::PiecewiseExponential(alpha) => u.abs()?.affine(-alpha, 0.0)?.exp()?.affine(alpha / 2.0, 0.0)?,
-            Self::SoftSign(alpha) => {
-                u.abs()?.affine(1.0, 1.0 / alpha)?.sqr()?.affine(2.0 * alpha, 0.0)?.recip()?
-            }
+            Self::SoftSign(alpha) => u.abs()?.affine(1.0, 1.0 / alpha)?.sqr()?.affine(2.0 * alpha, 0.0)?.recip()?,
             Self::Triangle(w) => u.abs()?.affine(-1.0 / (w * w), 1.0 / w)?.relu()?,
             Self::Erf(alpha) => u.affine(alpha, 0.0)?.sqr()?.neg()?.exp()?.affine(alpha / PI.sqrt(), 0.0)?,
         })
