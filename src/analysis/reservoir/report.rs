@@ -5,6 +5,9 @@ use crate::analysis::measure::{Estimate, Figures};
 use crate::report::chart::{Axis, Bars, Line, Plot};
 use crate::report::{Better, Block, Cell, Chart, Column, Figure, Judged, Report, Table, Verdict};
 
+/// A number of a lesion, with its name.
+type NamedOf = (&'static str, fn(&Lesion) -> f64);
+
 /// How much less than the best gain's counts as as much.
 const MARGIN: f64 = 0.1;
 
@@ -152,12 +155,12 @@ impl Figures for Found {
             let gain: Vec<f64> = adapted.iter().zip(&global).map(|(a, g)| a / g - 1.0).collect();
             figures.push((format!("{name}.memory.gain"), over_networks(&gain).value));
         }
-        let lesion: [(&str, &dyn Fn(&Lesion) -> f64); 5] = [
-            ("intact", &|l| memory(&l.intact)),
-            ("silenced", &|l| memory(&l.silenced)),
-            ("adapted_again", &|l| memory(&l.adapted_again)),
-            ("control", &|l| memory(&l.control)),
-            ("control_adapted", &|l| memory(&l.control_adapted)),
+        let lesion: [NamedOf; 5] = [
+            ("intact", |l| memory(&l.intact)),
+            ("silenced", |l| memory(&l.silenced)),
+            ("adapted_again", |l| memory(&l.adapted_again)),
+            ("control", |l| memory(&l.control)),
+            ("control_adapted", |l| memory(&l.control_adapted)),
         ];
         figures.extend(lesion.map(|(name, of)| (format!("lesion.memory.{name}"), self.lesioned(of).value)));
         figures.push(("radius".to_string(), self.lesioned(|l| l.radius).value));
@@ -259,12 +262,12 @@ impl Found {
     }
 
     fn lesion_chart(&self) -> Block {
-        let of: [(&str, &dyn Fn(&Lesion) -> f64); 5] = [
-            ("intact", &|l| memory(&l.intact)),
-            ("inhibitory silenced", &|l| memory(&l.silenced)),
-            ("inhibitory, adapted", &|l| memory(&l.adapted_again)),
-            ("excitatory silenced", &|l| memory(&l.control)),
-            ("excitatory, adapted", &|l| memory(&l.control_adapted)),
+        let of: [NamedOf; 5] = [
+            ("intact", |l| memory(&l.intact)),
+            ("inhibitory silenced", |l| memory(&l.silenced)),
+            ("inhibitory, adapted", |l| memory(&l.adapted_again)),
+            ("excitatory silenced", |l| memory(&l.control)),
+            ("excitatory, adapted", |l| memory(&l.control_adapted)),
         ];
         let estimates: Vec<Estimate> = of.iter().map(|(_, f)| self.lesioned(f)).collect();
         let bars = Bars {
