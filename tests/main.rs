@@ -2,6 +2,7 @@
 
 mod analysis;
 mod bake;
+mod bio;
 mod browser;
 mod cli;
 mod common;

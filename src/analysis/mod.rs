@@ -2,9 +2,11 @@
 
 pub mod attribution;
 pub mod bake;
+pub mod bio;
 pub mod clamp;
 pub mod corpus;
 pub mod doctor;
+pub mod dynamics;
 pub mod environment;
 pub mod facts;
 pub mod forming;
@@ -19,10 +21,12 @@ pub mod neurons;
 mod operations;
 pub mod patching;
 pub mod prompts;
+pub mod reservoir;
 pub mod scan;
 mod standing;
 pub mod steering;
 pub mod sweep;
+pub mod swimmer;
 pub mod tasks;
 pub mod unit;
 pub mod unlearn;

@@ -7,6 +7,8 @@ use std::process::ExitCode;
 use serde_json::json;
 
 use super::common::{ModelArgs, print_json};
+use crate::Error;
+use crate::analysis::bio;
 use crate::analysis::doctor::{Options, REFERENCE, Reference, against_reference, doctor};
 use crate::report::{Report, terminal};
 
@@ -17,6 +19,11 @@ use crate::report::{Report, terminal};
   optrode doctor ./stories260K --text 'Once upon a time' --text 'Tom had a ball.'
   optrode doctor fixtures/goldens/gpt2 --reference fixtures/goldens/gpt2/plain.safetensors
   optrode doctor ./stories260K --json
+  optrode doctor bio
+  optrode doctor ei-reservoir
+
+`bio` examines the substrate of bio-inspired networks by its closed forms, the name of a network (`optrode bio list`) the
+network too.
 
 Exits with 1 if an invariant fails or a site differs from the reference by more than 5e-5.
 fixtures/reference_activations.py makes a reference file from any Hugging Face model.")]
@@ -37,7 +44,30 @@ pub struct Args {
     json: bool,
 }
 
+/// The closed forms, and the invariants of the network that the command names.
+fn examine_network(args: &Args) -> anyhow::Result<ExitCode> {
+    if !args.texts.is_empty() || !args.reference.is_empty() {
+        return Err(Error::invalid(
+            format!("`{}` is a simulated network, which reads no texts and has no reference file", args.model.model),
+            "leave --text and --reference out",
+        )
+        .into());
+    }
+    let named = if args.model.model == bio::SUBSTRATE { None } else { Some(bio::find(&args.model.model)?) };
+    let examination = bio::examine(named, args.seed)?;
+    let passed = examination.passed();
+    if args.json {
+        print_json(&json!({ "model": args.model.model, "passed": passed, "examination": examination }))?;
+    } else {
+        write!(io::stdout().lock(), "{}", terminal::render(&examination.blocks(), &terminal::Style::stdout()))?;
+    }
+    Ok(if passed { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    if bio::is_named(&args.model.model) {
+        return examine_network(args);
+    }
     let references = args.reference.iter().map(Reference::open).collect::<crate::Result<Vec<_>>>()?;
     let model = args.model.open()?;
     let texts = args.texts.iter().map(|t| model.encode(t)).collect::<crate::Result<Vec<_>>>()?;

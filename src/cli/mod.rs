@@ -7,6 +7,7 @@ mod ablate;
 mod attribute;
 mod audit;
 mod audit_labels;
+mod bio;
 mod common;
 mod doctor;
 mod edit;
@@ -89,6 +90,8 @@ enum Command {
     Replay(replay::Args),
     /// Remove a skill or a language without training, and see what that costs.
     Unlearn(unlearn::Args),
+    /// Bio-inspired networks: simulate them with the same records and edits.
+    Bio(bio::Args),
     /// Test the claims of papers; exits with 1 if one does not hold.
     Reproduce(reproduce::Args),
     /// Train the embedded model organism anew.
@@ -160,6 +163,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Run(args) => run::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Unlearn(args) => unlearn::run(&args),
+        Command::Bio(args) => bio::run(&args),
         Command::Reproduce(args) => reproduce::run(&args),
         Command::Train(args) => train::run(&args),
         Command::Hub(args) => hub::run(&args),

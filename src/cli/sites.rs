@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use serde_json::json;
 
 use super::common::{ModelArgs, print_json};
+use crate::analysis::bio;
 use crate::hook::{Selector, Site, SiteTable};
 use crate::models::Model;
 
@@ -14,7 +15,8 @@ use crate::models::Model;
 #[command(after_help = "Examples:
   optrode sites ./stories260K
   optrode sites ./stories260K 'blocks.{0..2}.attn.*'
-  optrode sites ./stories260K --json")]
+  optrode sites ./stories260K --json
+  optrode sites izhikevich")]
 pub struct Args {
     #[command(flatten)]
     model: ModelArgs,
@@ -29,18 +31,33 @@ pub struct Args {
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let table = Model::sites(&args.model.model, &args.model.options()?)?;
+    let network = match bio::is_named(&args.model.model) && args.model.model != bio::SUBSTRATE {
+        true => Some((bio::find(&args.model.model)?.build)(args.seed)?),
+        false => None,
+    };
+    let table = match &network {
+        Some(network) => network.sites().clone(),
+        None => Model::sites(&args.model.model, &args.model.options()?)?,
+    };
+    let rules = network.map_or_else(Vec::new, |network| network.rules());
     let sites: Vec<&Site> = match &args.selector {
         Some(selector) => selector.resolve(&table)?.ids().map(|id| table.get(id)).collect(),
         None => table.iter().map(|(_, site)| site).collect(),
     };
     if args.json {
-        print_json(&json!({ "model": args.model.model, "sites": sites }))?;
+        let mut value = json!({ "model": args.model.model, "sites": sites });
+        if !rules.is_empty() {
+            value["rules"] = json!(rules);
+        }
+        print_json(&value)?;
         return Ok(ExitCode::SUCCESS);
     }
     let rows =
         if args.selector.is_some() { sites.iter().map(|s| (s.name.clone(), *s)).collect() } else { folded(&table) };
     print_table(&rows)?;
+    if !rules.is_empty() {
+        println!("\nEvery site is visited in every step (`@t=..`, `@every=..`).\n{}", rules.join("\n"));
+    }
     Ok(ExitCode::SUCCESS)
 }
 

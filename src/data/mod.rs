@@ -14,6 +14,7 @@ pub mod ngram;
 mod omniglot;
 pub mod organism;
 pub mod scenes;
+pub mod series;
 mod task;
 mod template;
 mod texts;

@@ -34,9 +34,39 @@ pub struct Context {
     pub key_position: Vec<u32>,
     /// Ids (BOS, EOS, padding and the like) that reducers skip unless asked not to.
     pub special: Vec<u32>,
+    /// The step of a simulation; `None` in a network without time.
+    pub time: Option<Moment>,
+}
+
+/// A step of a simulation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moment {
+    /// Counted from the beginning of the simulation, over all calls that carry its state on.
+    pub step: usize,
+    /// The step at which this call ends: what negative times count from.
+    pub end: usize,
 }
 
 impl Context {
+    /// A simulation of `rows` rows: a step is one place per row, without tokens.
+    pub fn simulation(rows: usize) -> Self {
+        Self {
+            rows,
+            pos: 1,
+            real: vec![true; rows],
+            position: vec![0; rows],
+            tokens: vec![0; rows],
+            documents: (0..rows as u64).collect(),
+            prompt: vec![0; rows],
+            ..Self::default()
+        }
+    }
+
+    /// Whether the time scope of `selector` holds this step.
+    pub fn in_time(&self, selector: &Selector) -> bool {
+        self.time.is_none_or(|moment| selector.time().contains(moment.step, moment.end))
+    }
+
     /// The columns of `row` at which `selector` acts in this call.
     pub fn columns(&self, row: usize, selector: &Selector) -> Result<Vec<bool>> {
         let base = row * self.pos;
@@ -145,6 +175,7 @@ impl Context {
             key_real: pick(&self.key_real, keys, rows),
             key_position: pick(&self.key_position, keys, rows),
             special: self.special.clone(),
+            time: self.time,
         })
     }
 

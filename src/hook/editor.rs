@@ -5,7 +5,7 @@ use std::sync::Arc;
 use candle_core::{Device, Tensor};
 
 use super::context::Context;
-use super::edit::{EditOp, Source, SourceOf, align, by_position, real_first};
+use super::edit::{EditOp, Source, SourceOf, align, by_position, real_first, stored_step};
 use super::plan::Plan;
 use super::selector::{SelectedSite, Selector};
 use super::site::{Axis, Site};
@@ -73,7 +73,8 @@ impl Editor {
         let stored = plan.stored(name).ok_or_else(|| {
             Error::invalid(format!("the stored tensor `{name}` is missing"), "put it into the bundle")
         })?;
-        let mut value = stored.clone();
+        let whole_run = site.timed && stored.rank() == site.axes.len() + 1 && !self.op.wants_reference_set();
+        let mut value = if whole_run { stored_step(stored, call)? } else { stored.clone() };
         for (dim, kept) in &self.selected.indices {
             // Broadcasting counts axes from the right.
             let Some(at) = (dim + value.rank()).checked_sub(part.rank()) else { continue };
@@ -105,6 +106,10 @@ impl Editor {
                 ));
             }
             true if captured.site.by_position() => real_first(&captured.tensor.detach(), &captured.call.real)?,
+            true if captured.site.timed && of.pass.is_some() => {
+                let steps: Vec<&Tensor> = captured.steps.values().collect();
+                return narrow_last(&Tensor::stack(&steps, 0)?, &self.selected.indices); // [time, batch, ..]
+            }
             true => captured.tensor.detach(),
             false => align(of, captured, call, scope)?,
         };
@@ -164,18 +169,18 @@ impl Editor {
         if scope.is_none() && site.dim(Axis::Key).is_none() {
             return Ok(None);
         }
+        let positional = site.dim(Axis::Pos).or(site.dim(Axis::Query));
+        // An image is a row of one position.
+        if positional.is_none() && !site.by_row() && call.pos != 1 {
+            return Err(Error::invalid(
+                format!("`{}` has no positions, yet the edit is scoped by position, phase or row", site.name),
+                "edit it without a scope",
+            ));
+        }
         let mut shape = vec![1; site.axes.len()];
         shape[0] = call.rows;
-        match site.dim(Axis::Pos).or(site.dim(Axis::Query)) {
-            Some(positional) => shape[positional] = call.pos,
-            // An image is a row of one position.
-            None if call.pos == 1 => {}
-            None => {
-                return Err(Error::invalid(
-                    format!("`{}` has no positions, yet the edit is scoped by position, phase or row", site.name),
-                    "edit it without a scope",
-                ));
-            }
+        if let Some(positional) = positional {
+            shape[positional] = call.pos;
         }
         let acts = |at: usize| scope.is_none_or(|s| s[at]);
         let places = 0..call.rows * call.pos;
@@ -189,6 +194,16 @@ impl Editor {
         };
         Ok(Some(Tensor::from_vec(mask, shape, &Device::Cpu)?))
     }
+}
+
+/// A reference set `[time, ...]` of a timed site with the selected indices of the site's own axes.
+fn narrow_last(set: &Tensor, indices: &[(usize, Vec<usize>)]) -> Result<Tensor> {
+    let mut set = set.clone();
+    for (dim, kept) in indices {
+        let index: Vec<u32> = kept.iter().map(|i| *i as u32).collect();
+        set = set.contiguous()?.index_select(&Tensor::from_vec(index, kept.len(), set.device())?, dim + 1)?;
+    }
+    Ok(set)
 }
 
 /// Slices of `x` along an axis. Key indices are positions of the row; a row that lacks one yields its first key.

@@ -13,7 +13,7 @@ pub mod site;
 pub mod standing;
 pub mod tap;
 
-pub use context::Context;
+pub use context::{Context, Moment};
 pub use edit::{Edit, EditContext, EditOp, Event, OpKind, Registry, Source, SourceOf};
 pub use plan::{Plan, Values};
 pub use record::{Record, Recorded, Records, Repeats};

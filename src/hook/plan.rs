@@ -8,7 +8,7 @@ use candle_core::{Tensor, Var};
 use super::context::Context;
 use super::edit::{Captured, Edit, Event, Registry, Source, SourceOf};
 use super::editor::Editor;
-use super::record::{Record, Recorder, Records};
+use super::record::{Record, Recorder, Records, check_stack};
 use super::run::{Output, Pass};
 use super::selector::{IndexList, Phase, Positions, SelectedSite, Selector};
 use super::site::{Axis, Site, SiteId, SiteTable};
@@ -23,6 +23,8 @@ pub(super) struct Actions {
     pub recorders: Vec<Recorder>,
     pub gradient: bool,
     pub capture: bool,
+    /// Whether a later pass uses the captured value, of a timed site that of every step.
+    pub history: bool,
 }
 
 /// Tensors that edits of a job may refer to: stored ones by name, and captured ones by (pass, site name).
@@ -99,13 +101,13 @@ impl Plan {
         }
         for selector in &pass.gradients {
             for selected in selector.resolve(table)?.sites {
-                check_gradient(selector, &selected)?;
+                check_gradient(selector, &selected, table.get(selected.site))?;
                 plan.actions_mut(table, selected.site).gradient = true;
                 plan.set_opens(selected.site);
             }
         }
         for name in captures {
-            plan.add_capture(table, name)?;
+            plan.add_capture(table, name)?.history = true;
         }
         Ok(plan)
     }
@@ -204,10 +206,11 @@ impl Plan {
         Ok(())
     }
 
-    fn add_capture(&mut self, table: &SiteTable, name: &str) -> Result<()> {
+    fn add_capture(&mut self, table: &SiteTable, name: &str) -> Result<&mut Actions> {
         let id = table.id(name)?;
-        self.actions_mut(table, id).capture = true;
-        Ok(())
+        let actions = self.actions_mut(table, id);
+        actions.capture = true;
+        Ok(actions)
     }
 
     /// Whether the value at the site goes to an edit or a later pass.
@@ -225,6 +228,7 @@ impl Plan {
                 recorders: Vec::new(),
                 gradient: false,
                 capture: false,
+                history: false,
             })
         })
     }
@@ -272,9 +276,18 @@ impl Plan {
         self.actions[id.index()] = Some(actions);
     }
 
-    pub(super) fn capture(&mut self, id: SiteId, site: &Arc<Site>, x: &Tensor, call: &Context) {
-        let captured = Captured { tensor: x.clone(), call: call.clone(), site: site.clone() };
-        self.captured.insert(id, captured);
+    pub(super) fn capture(&mut self, id: SiteId, actions: &Actions, x: &Tensor, call: &Context) -> Result<()> {
+        let fresh =
+            || Captured { tensor: x.clone(), call: call.clone(), site: actions.site.clone(), steps: BTreeMap::new() };
+        let captured = self.captured.entry(id).or_insert_with(fresh);
+        captured.tensor = x.clone();
+        captured.call.clone_from(call);
+        if let (Some(moment), true) = (call.time, actions.history) {
+            let bytes = (captured.steps.len() as u64 + 1) * (x.elem_count() * x.dtype().size_in_bytes()) as u64;
+            check_stack(&actions.site, bytes)?;
+            captured.steps.insert(moment.step, x.clone());
+        }
+        Ok(())
     }
 
     /// A tensor of the bundle.
@@ -340,9 +353,24 @@ impl Plan {
     }
 }
 
-/// Refuses a time scope at a site that is not visited over time.
+/// Refuses a time scope at a site that is not visited over time, and a scope of tokens at one that is.
 fn check_times(selector: &Selector, site: &Site) -> Result<()> {
-    if selector.time().is_all() || site.dim(Axis::Time).is_some() {
+    if site.timed {
+        let tokens = *selector.positions() != Positions::All || selector.phase() != Phase::Any;
+        let rows = selector.rows().is_some() && !site.by_row();
+        return match (tokens, rows) {
+            (true, _) => Err(Error::invalid(
+                format!("`{selector}` is scoped by token positions or a phase, which `{}` does not have", site.name),
+                "scope it by time: `@t=0..5`, `@t=-1`, `@every=10`",
+            )),
+            (_, true) => Err(Error::invalid(
+                format!("`{selector}` is scoped by rows, which `{}` does not have", site.name),
+                "leave the rows out: all rows share it",
+            )),
+            _ => Ok(()),
+        };
+    }
+    if selector.time().is_all() {
         return Ok(());
     }
     Err(Error::invalid(
@@ -352,7 +380,13 @@ fn check_times(selector: &Selector, site: &Site) -> Result<()> {
 }
 
 /// A gradient is taken at whole sites.
-fn check_gradient(selector: &Selector, selected: &SelectedSite) -> Result<()> {
+fn check_gradient(selector: &Selector, selected: &SelectedSite, site: &Site) -> Result<()> {
+    if site.timed {
+        return Err(Error::invalid(
+            format!("a gradient is asked at `{}`, a site of a simulation, which keeps no graph", site.name),
+            "compare a run with an edit at the site with one without",
+        ));
+    }
     let scoped = *selector.positions() != Positions::All || selector.phase() != Phase::Any || selector.rows().is_some();
     if selected.indices.is_empty() && !scoped && !selector.raw() {
         return Ok(());

@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::context::Context;
-use super::reduce::{Observation, PADDING, Reducer, ReducerSpec};
+use super::reduce::{DEFAULT_LIMIT, Observation, PADDING, Reducer, ReducerSpec};
 use super::selector::{SelectedSite, Selector};
 use super::site::{Axis, Site};
 use crate::{Error, Result};
@@ -51,7 +51,8 @@ impl Record {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Repeats {
-    /// Joined along the position (or query) axis: what one uncached pass over the whole text would show.
+    /// Joined along the position (or query) axis: what one uncached pass over the whole text would show. Steps of a
+    /// simulation are stacked along a new leading `time` axis.
     #[default]
     Join,
     /// Stacked along a new leading `time` axis.
@@ -111,6 +112,8 @@ pub(crate) struct Recorder {
     pub record: Record,
     pub selected: SelectedSite,
     visits: Vec<Tensor>,
+    /// Bytes of the visits.
+    bytes: u64,
     reducer: Option<Reducer>,
 }
 
@@ -119,14 +122,15 @@ impl Recorder {
         let reducer = match &record.reduce {
             None => None,
             Some(spec) => {
-                if !site.by_position() {
+                if !site.by_place() {
                     return Err(Error::invalid(
                         format!("a reducer needs a site with axes batch and pos, `{}` has {}", site.name, axes(site)),
                         "record the whole tensor, or reduce a site of the stream, a head's vectors or an MLP",
                     ));
                 }
                 let mut width = 1;
-                for (dim, size) in site.sizes.iter().enumerate().skip(2) {
+                let places = if site.timed { 1 } else { 2 };
+                for (dim, size) in site.sizes.iter().enumerate().skip(places) {
                     let named = selected.indices.iter().find(|(d, _)| *d == dim);
                     let last = dim + 1 == site.sizes.len();
                     width *= match named {
@@ -138,7 +142,7 @@ impl Recorder {
                 Some(spec.build(width)?)
             }
         };
-        Ok(Self { key, record, selected, visits: Vec::new(), reducer })
+        Ok(Self { key, record, selected, visits: Vec::new(), bytes: 0, reducer })
     }
 
     /// Whether both would be kept under the same name.
@@ -165,12 +169,16 @@ impl Recorder {
         let positional = site.dim(Axis::Pos).or(site.dim(Axis::Query));
         let y = match positional {
             Some(dim) => at_positions(&y, dim, &self.record.site, call)?,
-            None => Some(y),
+            None => Some(at_rows(y, &self.record.site, call)?),
         };
         match y {
             None => {}
             Some(y) if self.record.repeats == Repeats::Last => self.visits = vec![y],
-            Some(y) => self.visits.push(y),
+            Some(y) => {
+                self.bytes += (y.elem_count() * y.dtype().size_in_bytes()) as u64;
+                check_stack(site, self.bytes)?;
+                self.visits.push(y);
+            }
         }
         Ok(())
     }
@@ -220,12 +228,16 @@ impl Recorder {
         if self.visits.is_empty() {
             return Err(Error::invalid(
                 format!("`{}` selected no position of this run", self.record.site),
-                "the texts are shorter than the selected positions, or the phase never came",
+                if site.timed {
+                    "the run ends before the selected time steps"
+                } else {
+                    "the texts are shorter than the selected positions, or the phase never came"
+                },
             ));
         }
         let mut axes = site.axes.clone();
         let tensor = match self.record.repeats {
-            Repeats::Stack => {
+            Repeats::Stack | Repeats::Join if site.timed || self.record.repeats == Repeats::Stack => {
                 axes.insert(0, Axis::Time);
                 Tensor::stack(&self.visits, 0)?
             }
@@ -234,6 +246,25 @@ impl Recorder {
         into.tensors.insert(self.key, Recorded { tensor, axes });
         Ok(())
     }
+}
+
+/// Refuses a record of many visits that would not fit into memory.
+pub(super) fn check_stack(site: &Site, bytes: u64) -> Result<()> {
+    if bytes <= DEFAULT_LIMIT {
+        return Ok(());
+    }
+    Err(Error::invalid(
+        format!("the visits of `{}` in this run take more than {} GiB", site.name, DEFAULT_LIMIT >> 30),
+        "keep fewer steps (`@t=0..100`, `@every=10`), fewer indices, or a reducer",
+    ))
+}
+
+/// The scoped rows of a site without positions.
+fn at_rows(x: Tensor, selector: &Selector, call: &Context) -> Result<Tensor> {
+    let Some(list) = selector.rows() else { return Ok(x) };
+    let rows: Vec<u32> = (0..call.rows).filter(|r| list.contains(*r, call.rows)).map(|r| r as u32).collect();
+    let index = Tensor::from_vec(rows.clone(), rows.len(), x.device())?;
+    Ok(x.contiguous()?.index_select(&index, 0)?)
 }
 
 /// Hands over the numbers of an f32 tensor, in order; where they lie, if the processor can reach them there.

@@ -47,7 +47,7 @@ pub enum Axis {
     DHead,
     /// Coordinates of the residual stream.
     DModel,
-    /// Neurons of an MLP layer.
+    /// Neurons of an MLP layer or of a population.
     Neuron,
     /// Position of the attending token.
     Query,
@@ -71,11 +71,21 @@ pub enum Axis {
     Class,
     /// Exemplars of a unit.
     Exemplar,
+    /// Neurons that a projection ends at.
+    Post,
+    /// Neurons that a projection comes from.
+    Pre,
+    /// Joints of a body, from the head.
+    Joint,
+    /// Dorsal 0, ventral 1.
+    Side,
+    /// Links of a body, from the head.
+    Link,
 }
 
 impl Axis {
     /// Every axis.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 23] = [
         Self::Batch,
         Self::Pos,
         Self::Head,
@@ -94,6 +104,11 @@ impl Axis {
         Self::X,
         Self::Class,
         Self::Exemplar,
+        Self::Post,
+        Self::Pre,
+        Self::Joint,
+        Self::Side,
+        Self::Link,
     ];
 
     /// The axis of this name.
@@ -122,6 +137,11 @@ impl Axis {
             Self::X => "x",
             Self::Class => "class",
             Self::Exemplar => "exemplar",
+            Self::Post => "post",
+            Self::Pre => "pre",
+            Self::Joint => "joint",
+            Self::Side => "side",
+            Self::Link => "link",
         }
     }
 }
@@ -151,6 +171,10 @@ pub struct Site {
     pub sizes: Vec<Option<usize>>,
     /// Relation to the residual stream.
     pub kind: Kind,
+    /// True where the site is visited once in every time step of a run: its axes are those of one step, a record of the
+    /// run is stacked along a leading `time`, and `@t=..` and `@every=..` scope it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub timed: bool,
     /// True for tensors that are only made when somebody asks (per-head results, per-head inputs).
     pub on_demand: bool,
     /// One line for people.
@@ -166,6 +190,16 @@ impl Site {
     /// True where the tensor holds one entry per row and position: its first two axes are batch and pos.
     pub fn by_position(&self) -> bool {
         self.axes.starts_with(&[Axis::Batch, Axis::Pos])
+    }
+
+    /// True where the tensor holds one entry per row of every step of a simulation.
+    pub fn by_row(&self) -> bool {
+        self.timed && self.axes.first() == Some(&Axis::Batch)
+    }
+
+    /// True where the tensor holds one entry per place that reducers count: per row and position, or per row and step.
+    pub fn by_place(&self) -> bool {
+        self.by_position() || self.by_row()
     }
 
     /// Values per (row, position): the product of all sizes that the network fixes.

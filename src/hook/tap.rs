@@ -4,12 +4,14 @@
 //! let post = tap.at(self.site.mlp_post, post)?;      // identity, and free, unless somebody listens
 //! ```
 //!
+//! A simulation visits its sites anew in every time step ([`Tap::tick`]); time scopes say in which of them one listens.
+//!
 //! At a site, in this order and no other: record with `@raw`; apply the edits in the order given; open the gradient;
 //! record; hand the tensor on.
 
 use candle_core::{Tensor, Var};
 
-use super::context::Context;
+use super::context::{Context, Moment};
 use super::edit::{EditContext, Event};
 use super::editor::Editor;
 use super::plan::Plan;
@@ -60,6 +62,12 @@ impl<'p> Tap<'p> {
     /// Said by the network at the start of each forward call.
     pub fn enter(&mut self, call: Context) {
         self.call = call;
+    }
+
+    /// Said by a simulation at the start of each time step, after [`Tap::enter`].
+    pub fn tick(&mut self, moment: Moment) {
+        self.call.time = Some(moment);
+        self.call.position.fill(u32::try_from(moment.step).unwrap_or(u32::MAX));
     }
 
     /// True when somebody records, edits or differentiates at the site.
@@ -113,10 +121,10 @@ impl<'p> Tap<'p> {
 
 fn visit(plan: &mut Plan, id: SiteId, mut x: Tensor, call: &Context) -> Result<Tensor> {
     let Some(mut actions) = plan.take(id) else { return Ok(x) };
-    for recorder in &mut actions.raw {
+    for recorder in actions.raw.iter_mut().filter(|r| call.in_time(&r.record.site)) {
         recorder.visit(&actions.site, &x, call)?;
     }
-    for editor in &mut actions.editors {
+    for editor in actions.editors.iter_mut().filter(|e| call.in_time(&e.selector)) {
         x = edit(plan, editor, &actions.site, x, call)?;
     }
     if actions.gradient {
@@ -124,11 +132,11 @@ fn visit(plan: &mut Plan, id: SiteId, mut x: Tensor, call: &Context) -> Result<T
         x = (x + zero.as_tensor())?;
         plan.gradients.push((id, zero));
     }
-    for recorder in &mut actions.recorders {
+    for recorder in actions.recorders.iter_mut().filter(|r| call.in_time(&r.record.site)) {
         recorder.visit(&actions.site, &x, call)?;
     }
     if actions.capture {
-        plan.capture(id, &actions.site, &x, call);
+        plan.capture(id, &actions, &x, call)?;
     }
     plan.put(id, actions);
     Ok(x)

@@ -293,6 +293,7 @@ fn table(config: &CaptionerConfig, exemplars: Option<usize>) -> SiteTable {
             sizes: vec![None, None, Some(size)],
             kind: Kind::Raw,
             on_demand: false,
+            timed: false,
             meaning,
         });
     };

@@ -21,29 +21,79 @@ pub enum Input {
     Tokens(Tokens),
     /// Images for classifiers.
     Images(Images),
+    /// Numbers over time for simulations: currents, spikes, a signal.
+    Series(Series),
+    /// Nothing: a simulation of so many rows goes on by itself for so many steps.
+    None {
+        /// Rows of the batch.
+        rows: usize,
+        /// Time steps.
+        steps: usize,
+    },
 }
 
 impl Input {
-    /// The tokens.
+    /// What it is, in words.
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Tokens(_) => "tokens",
+            Self::Images(_) => "images",
+            Self::Series(_) => "numbers over time",
+            Self::None { .. } => "no input",
+        }
+    }
+
+    fn wrong(&self, network: &str, expected: &str) -> Error {
+        Error::invalid(format!("{network} is given {}", self.kind()), format!("give it {expected}"))
+    }
+
+    /// The tokens of a language model's input.
     ///
     /// # Errors
     /// [`Error::Invalid`] for input of another kind.
     pub fn tokens(&self) -> Result<&Tokens> {
         match self {
             Self::Tokens(tokens) => Ok(tokens),
-            Self::Images(_) => Err(Error::invalid("a language model was given images", "give it token ids")),
+            other => Err(other.wrong("a language model", "`Input::Tokens`")),
         }
     }
 
-    /// The images.
+    /// The images of a classifier's input.
     ///
     /// # Errors
     /// [`Error::Invalid`] for input of another kind.
     pub fn images(&self) -> Result<&Images> {
         match self {
             Self::Images(images) => Ok(images),
-            Self::Tokens(_) => Err(Error::invalid("a network for images was given tokens", "give it images")),
+            other => Err(other.wrong("a network for images", "`Input::Images`")),
         }
+    }
+
+    /// Rows and steps of a simulation's input of `channels` channels, with its values where it has any.
+    ///
+    /// # Errors
+    /// Tokens, another number of channels, an empty run.
+    pub(crate) fn series(&self, channels: usize) -> Result<(usize, usize, Option<&Series>)> {
+        let (rows, steps, series) = match self {
+            Self::Series(series) => (series.rows, series.steps, Some(series)),
+            Self::None { rows, steps } => (*rows, *steps, None),
+            other => return Err(other.wrong("a simulation", "`Input::Series` or `Input::None`")),
+        };
+        if let Some(series) = series.filter(|s| s.channels != channels || s.values.len() != rows * steps * channels) {
+            return Err(Error::invalid(
+                format!(
+                    "a series of {rows} rows, {steps} steps and {} channels with {} values is given to a network of \
+                     {channels} input channels",
+                    series.channels,
+                    series.values.len()
+                ),
+                "give one value per row, step and channel",
+            ));
+        }
+        if rows == 0 || steps == 0 {
+            return Err(Error::invalid(format!("a run of {rows} rows and {steps} steps"), "give at least one of each"));
+        }
+        Ok((rows, steps, series))
     }
 }
 
@@ -54,6 +104,31 @@ pub struct Images {
     pub pixels: Tensor,
     /// `[rows]`: index of each image in its set.
     pub documents: Vec<u64>,
+}
+
+/// Numbers over time.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Series {
+    /// Rows of the batch.
+    pub rows: usize,
+    /// Time steps.
+    pub steps: usize,
+    /// Numbers per step.
+    pub channels: usize,
+    /// `[rows, steps, channels]`, row-major.
+    pub values: Vec<f32>,
+}
+
+impl Series {
+    /// One row with one channel.
+    pub fn of(values: Vec<f32>) -> Self {
+        Self { rows: 1, steps: values.len(), channels: 1, values }
+    }
+
+    /// What `row` is given in `step`.
+    pub fn at(&self, row: usize, step: usize) -> &[f32] {
+        &self.values[(row * self.steps + step) * self.channels..][..self.channels]
+    }
 }
 
 /// A batch of token rows, row-major, with padding marked.

@@ -4,11 +4,15 @@
 pub mod attention_only;
 pub mod captioner;
 pub mod convolutional;
+pub mod ei_reservoir;
 pub mod execute;
 pub mod gradient;
 mod input;
 mod model;
+mod simulation;
+pub mod spiking;
 mod state;
+pub mod swimmer;
 pub mod transformer;
 
 use candle_core::{Device, Tensor};
@@ -19,11 +23,15 @@ use crate::hook::{SiteTable, Tap};
 pub use attention_only::{AttentionOnly, AttentionOnlyConfig};
 pub use captioner::{Captioner, CaptionerConfig};
 pub use convolutional::{Convolutional, ConvolutionalConfig};
+pub use ei_reservoir::{EiConfig, EiReservoir, Targets};
 pub use execute::{Job, Outcome, PassOutcome, execute};
 pub use gradient::{Gradients, JobGradients, gradients, job_gradients};
-pub use input::{Images, Input, Side, Tokens};
+pub use input::{Images, Input, Series, Side, Tokens};
 pub use model::{Model, OpenOptions};
+pub use simulation::Simulation;
+pub use spiking::Spiking;
 pub use state::State;
+pub use swimmer::{Swimmer, SwimmerConfig};
 pub use transformer::Decoder;
 
 /// A network that can be run, recorded and edited.

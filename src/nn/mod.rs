@@ -38,10 +38,12 @@ mod mask;
 mod norm;
 mod packed;
 mod product;
+pub mod readout;
 mod rope;
 mod rope_scaling;
 mod short;
 mod softmax;
+pub mod spiking;
 
 pub use activated::{Activated, Maps, activated};
 pub use activation::Activation;

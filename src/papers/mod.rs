@@ -34,6 +34,8 @@
 
 mod context;
 mod p01_skill_unlearning;
+mod p04_ncap_swimmer;
+mod p05_ei_reservoir;
 mod p26_induction_clamps;
 mod p31_milan;
 mod p36_language_neurons;
@@ -50,6 +52,8 @@ use crate::{Error, Result};
 /// Every reproduced paper, by number.
 pub static ALL: &[&dyn Paper] = &[
     &p01_skill_unlearning::SkillUnlearning,
+    &p04_ncap_swimmer::NcapSwimmer,
+    &p05_ei_reservoir::BalancedReservoir,
     &p26_induction_clamps::InductionClamps,
     &p31_milan::Milan,
     &p36_language_neurons::LanguageNeurons,

@@ -99,6 +99,8 @@ fn every_example_of_every_help_runs() {
     let item = |prompt: &str, concept: &str| json!({"name": prompt, "prompt": prompt, "intermediates": [concept]});
     let items = [item("Lily was so", "happy"), item("Tim was her best", "friend")];
     write("lens-eval-words.json", json!({"items": items}).to_string());
+    let silence = json!({"version": 1, "edits": [{"site": "inh.hook_spikes@t=100..", "op": "zero"}]});
+    write("silence.json", silence.to_string());
     write("zero-head.json", edit.to_string());
     write("ids.json", "[[1, 403, 407], [1, 261, 378]]".to_string());
     write("gate.toml", GATE.to_string());

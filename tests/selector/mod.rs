@@ -9,6 +9,7 @@ const LAYERS: usize = 12;
 
 fn add(table: &mut SiteTable, name: &str, axes: &[(Axis, Option<usize>)]) -> optrode::hook::SiteId {
     table.push(Site {
+        timed: false,
         name: name.to_string(),
         layer: None,
         axes: axes.iter().map(|(axis, _)| *axis).collect(),

@@ -14,6 +14,7 @@
 //! # Ok::<(), optrode::Error>(())
 //! ```
 
+mod closed_forms;
 pub mod compare;
 mod identities;
 mod invariants;
@@ -30,9 +31,11 @@ use crate::models::{Decoder, Network};
 use crate::report::{Verdict, number};
 use crate::{Error, Result};
 
+pub use closed_forms::closed_forms;
 pub use compare::{Difference, Equality, compare};
 pub use invariants::{EXACT, ROUNDING};
 pub use reference::{Comparison, REFERENCE, Reference, SiteDifference, against_reference};
+pub(in crate::analysis) use report::finding_rows;
 
 use invariants::{Scene, TABLE, Tally};
 use runs::{Way, groups, observe};

@@ -43,6 +43,15 @@ impl Report for Examination {
     }
 }
 
+/// Rows of findings without a place: name, verdict, error, tolerance, meaning.
+pub(in crate::analysis) fn finding_rows(findings: &[Finding]) -> Vec<Vec<Cell>> {
+    let row = |f: &Finding| {
+        let [error, tolerance] = [f.absolute, f.tolerance].map(Cell::Error);
+        vec![Cell::text(&f.name), Cell::Verdict(f.verdict), error, tolerance, Cell::text(&f.meaning)]
+    };
+    findings.iter().map(row).collect()
+}
+
 fn list(lengths: &[usize]) -> String {
     lengths.iter().map(usize::to_string).collect::<Vec<_>>().join(", ")
 }

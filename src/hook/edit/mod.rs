@@ -20,7 +20,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-pub(crate) use source::{Captured, align, by_position, real_first};
+pub(crate) use source::{Captured, align, by_position, real_first, stored_step};
 pub use source::{Source, SourceOf};
 
 use super::context::Context;

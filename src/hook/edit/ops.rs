@@ -165,6 +165,12 @@ impl EditOp for Mean {
 
     fn apply(&self, x: &Tensor, cx: &mut EditContext) -> Result<Tensor> {
         let set = reference(x, cx)?;
+        if cx.site.timed && self.per == Per::Position {
+            return Err(Error::invalid(
+                format!("a mean per position is asked at `{}`, a site of a simulation", cx.site.name),
+                "leave `per` out: the mean is over the steps and rows of the reference",
+            ));
+        }
         match self.per {
             Per::Pooled => spread(&mean_of_numbers(&set.flatten(0, 1)?)?.squeeze(0)?, x, cx),
             Per::Position => {
@@ -204,6 +210,9 @@ impl EditOp for Resample {
 
     fn apply(&self, x: &Tensor, cx: &mut EditContext) -> Result<Tensor> {
         let set = reference(x, cx)?;
+        if cx.site.timed {
+            return spread(&resampled_step(&set, cx)?, x, cx);
+        }
         let examples = set.dim(0)? as u64;
         let site = random::name(&cx.site.name);
         let draws: Vec<u32> =
@@ -214,6 +223,17 @@ impl EditOp for Resample {
         short_examples(&drawn, cx)?;
         spread(&drawn, x, cx)
     }
+}
+
+/// For each row the value of a random row at a random step of a reference run `[time, batch, ..]`, keyed by (seed, site,
+/// document, step).
+fn resampled_step(set: &Tensor, cx: &EditContext) -> Result<Tensor> {
+    let set = set.flatten(0, 1)?.contiguous()?; // [time * batch, ..]
+    let (examples, site) = (set.dim(0)? as u64, random::name(&cx.site.name));
+    let step = cx.call.time.map_or(0, |moment| moment.step as u64);
+    let draw = |document: &u64| (random::key(cx.seed, &[site, *document, step]) % examples) as u32;
+    let draws: Vec<u32> = cx.call.documents.iter().map(draw).collect();
+    Ok(set.index_select(&Tensor::from_vec(draws, cx.call.rows, set.device())?, 0)?)
 }
 
 /// Refuses a drawn example that ends before a position at which it is needed.
@@ -333,7 +353,7 @@ pub struct Noise {
 impl EditOp for Noise {
     fn apply(&self, x: &Tensor, cx: &mut EditContext) -> Result<Tensor> {
         let (rows, pos) = (cx.call.rows, cx.call.pos);
-        if !cx.site.by_position() {
+        if !cx.site.by_place() {
             return Err(Error::invalid(
                 format!("noise needs axes batch and pos, `{}` has shape {:?}", cx.site.name, x.dims()),
                 "add noise at a site of the residual stream, a head's input or an MLP",
@@ -367,16 +387,20 @@ fn spread(value: &Tensor, x: &Tensor, cx: &EditContext) -> Result<Tensor> {
 
 /// The reference set, whose axes must be `[examples, positions, rest of x]`.
 fn reference(x: &Tensor, cx: &EditContext) -> Result<Tensor> {
-    if !cx.site.by_position() {
+    if !cx.site.by_place() {
         return Err(Error::invalid(
             format!("a reference set needs a site with axes batch and pos, `{}` has none", cx.site.name),
             "take the mean of, or resample, a site of the stream, a head's vectors or an MLP",
         ));
     }
     let set = &cx.values[0];
-    if set.rank() != x.rank() || set.dims()[2..] != x.dims()[2..] || set.elem_count() == 0 {
+    let rest = if cx.site.timed { &x.dims()[1..] } else { &x.dims()[2..] };
+    if set.rank() != rest.len() + 2 || set.dims()[2..] != *rest || set.elem_count() == 0 {
         return Err(Error::invalid(
-            format!("a reference set must be [examples, positions, {:?}], got {:?}", &x.dims()[2..], set.dims()),
+            format!(
+                "a reference set must be [examples, positions, {rest:?}] (of a simulation [time, batch, {rest:?}]), got {:?}",
+                set.dims()
+            ),
             "record the same selector over the reference texts",
         ));
     }

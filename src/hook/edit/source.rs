@@ -1,5 +1,6 @@
 //! Where an edit takes its values from: a constant, a stored record, an earlier pass, or an earlier site of this pass.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
@@ -32,7 +33,8 @@ pub enum Source {
 #[serde(deny_unknown_fields)]
 pub struct SourceOf {
     /// Name of a tensor in the bundle's `tensors.safetensors`. Broadcast from the right; at a site with axes batch and
-    /// pos, with as many axes as the site, or one fewer and a leading axis longer than 1, it is read by position.
+    /// pos, with as many axes as the site, or one fewer and a leading axis longer than 1, it is read by position; at a
+    /// site of a simulation, with one axis more than the site, by time step.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tensor: Option<String>,
     /// Name of an earlier pass of the same job; absent for the same pass.
@@ -90,6 +92,8 @@ pub(crate) struct Captured {
     pub tensor: Tensor,
     pub call: Context,
     pub site: Arc<Site>,
+    /// Of a timed site that a later pass uses: the value of every step.
+    pub steps: BTreeMap<usize, Tensor>,
 }
 
 impl Source {
@@ -123,6 +127,9 @@ impl Source {
 ///
 /// Columns outside `scope` (and padding) take any value; a position inside it that the source lacks is an error.
 pub(crate) fn align(of: &SourceOf, from: &Captured, call: &Context, scope: Option<&[bool]>) -> Result<Tensor> {
+    if from.site.timed {
+        return at_step(of, from, call);
+    }
     let value = if of.detach { from.tensor.detach() } else { from.tensor.clone() };
     if of.rows.is_none() && of.positions.is_none() && from.call.same_layout(call) {
         return Ok(value);
@@ -174,6 +181,50 @@ pub(crate) fn align(of: &SourceOf, from: &Captured, call: &Context, scope: Optio
     shape[0] = call.rows;
     shape[1] = call.pos;
     Ok(picked.reshape(shape)?)
+}
+
+/// The value of a timed site in this step: of the same pass the one just computed, of an earlier pass that of the same
+/// step there.
+fn at_step(of: &SourceOf, from: &Captured, call: &Context) -> Result<Tensor> {
+    let step = call.time.map_or(0, |moment| moment.step);
+    let value = match &of.pass {
+        None => Some(&from.tensor),
+        Some(_) => from.steps.get(&step),
+    };
+    let value = value.map(Tensor::detach).ok_or_else(|| {
+        Error::invalid(
+            format!("step {step} has no counterpart among the steps of the value {:?}", of.site),
+            "scope the edit to the steps that both passes have (`@t=0..100`)",
+        )
+    })?;
+    match (&of.positions, &of.rows) {
+        (Some(_), _) => Err(Error::invalid(
+            format!("the value {:?} is mapped by position, which a step of a simulation does not have", of.site),
+            "leave the map out: every step takes the value of the same step",
+        )),
+        (None, None) => Ok(value),
+        (None, Some(rows)) if from.site.by_row() && rows.iter().all(|row| *row < from.call.rows) => {
+            let rows: Vec<u32> = rows.iter().map(|row| *row as u32).collect();
+            let index = Tensor::from_vec(rows, of.rows.as_ref().map_or(0, Vec::len), value.device())?;
+            Ok(value.contiguous()?.index_select(&index, 0)?)
+        }
+        (None, Some(_)) => Err(Error::invalid(
+            format!("the row map of the value {:?} reaches beyond its {} rows", of.site, from.call.rows),
+            "name rows of the value's pass, at a site that has rows",
+        )),
+    }
+}
+
+/// A stored tensor `[time, ...]` in this step.
+pub(crate) fn stored_step(stored: &Tensor, call: &Context) -> Result<Tensor> {
+    let (steps, step) = (stored.dim(0)?, call.time.map_or(0, |moment| moment.step));
+    if step >= steps {
+        return Err(Error::invalid(
+            format!("a stored value has {steps} time steps, the edit needs step {step}"),
+            "scope the edit to the stored steps (`@t=0..100`), or store more",
+        ));
+    }
+    Ok(stored.narrow(0, step, 1)?.squeeze(0)?)
 }
 
 /// Lays a stored tensor out over `call`: broadcast as it is, or read by position (see [`SourceOf::tensor`]).

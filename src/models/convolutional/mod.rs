@@ -309,7 +309,7 @@ fn table(config: &ConvolutionalConfig) -> SiteTable {
     let mut push = |name: String, layer: Option<usize>, axes: &[Axis], sizes: &[usize], meaning: &'static str| {
         let sizes = std::iter::once(None).chain(sizes.iter().copied().map(Some)).collect();
         let axes = axes.to_vec();
-        table.push(Site { name, layer, axes, sizes, kind: Kind::Raw, on_demand: false, meaning });
+        table.push(Site { name, layer, axes, sizes, kind: Kind::Raw, on_demand: false, timed: false, meaning });
     };
     push("hook_image".into(), None, &map, &config.input, "the image as the first convolution reads it");
     for (l, (layer, [h, w])) in config.layers.iter().zip(config.sizes().0).enumerate() {

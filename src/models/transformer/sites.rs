@@ -272,6 +272,7 @@ fn site(spec: &Spec, sizes: Sizes, layer: Option<usize>) -> Site {
         layer,
         axes: spec.axes.to_vec(),
         sizes: spec.axes.iter().map(size).collect(),
+        timed: false,
         kind: spec.kind,
         on_demand: spec.on_demand,
         meaning: spec.meaning,

@@ -1,0 +1,281 @@
+//! Simulated networks by name: what there is, and runs of them with records and edits.
+
+mod arrays;
+mod examine;
+mod report;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use candle_core::Device;
+use serde::{Deserialize, Serialize};
+
+use super::registry;
+use crate::data::series;
+use crate::hook::{Edit, Pass, Plan, Record, Records, Selector, Standing, Tap, Values, random};
+use crate::models::spiking::{izhikevich_population, thalamic_noise};
+use crate::models::{EiConfig, EiReservoir, Input, Series, Simulation, State, Swimmer, SwimmerConfig};
+use crate::report::{Block, Cell, Column, Table};
+use crate::store::Bundle;
+use crate::store::text::nearest;
+use crate::{Error, Result};
+
+pub use arrays::arrays;
+pub use examine::{Substrate, examine};
+
+/// A network that the program can build.
+pub struct Named {
+    /// Its name.
+    pub name: &'static str,
+    /// What it is.
+    pub meaning: &'static str,
+    /// The paper that `optrode reproduce` tests it by.
+    pub paper: Option<u8>,
+    /// Steps of a run where none are asked for.
+    pub steps: usize,
+    /// The network of a seed.
+    pub build: fn(u64) -> Result<Box<dyn Simulation>>,
+    /// Its input for so many steps.
+    pub input: fn(usize, u64) -> Input,
+}
+
+/// Every network, by name.
+pub static NETWORKS: &[Named] = &[
+    Named {
+        name: "ei-reservoir",
+        meaning: "500 rate units, four fifths excitatory, balanced; uniform noise in [-1, 1) as the signal",
+        paper: Some(5),
+        steps: 500,
+        build: |seed| Ok(Box::new(EiReservoir::new(EiConfig { seed, ..EiConfig::default() })?)),
+        input: signal,
+    },
+    Named {
+        name: "ei-reservoir-adapting",
+        meaning: "the same, too excited (g_I 0.8), while its inhibition adapts to rates of 0.5 (delta 2e-3)",
+        paper: Some(5),
+        steps: 2000,
+        build: |seed| {
+            let config = EiConfig { seed, inhibition: 0.8, ..EiConfig::default() };
+            Ok(Box::new(EiReservoir::new(config)?.adapting(2e-3)))
+        },
+        input: signal,
+    },
+    Named {
+        name: "izhikevich",
+        meaning: "1000 spiking neurons (Izhikevich 2003), 800 excitatory, all connected, under thalamic noise",
+        paper: None,
+        steps: 1000,
+        build: |seed| Ok(Box::new(izhikevich_population(seed)?)),
+        input: |steps, seed| Input::Series(thalamic_noise(1, steps, seed)),
+    },
+    Named {
+        name: "ncap-swimmer",
+        meaning: "the locomotion circuit of C. elegans in a body of six links in water; a step is 2 ms",
+        paper: Some(4),
+        steps: 5000,
+        build: |seed| Ok(Box::new(Swimmer::new(SwimmerConfig { seed, ..SwimmerConfig::default() })?)),
+        input: |steps, _| Input::None { rows: 1, steps },
+    },
+];
+
+fn signal(steps: usize, seed: u64) -> Input {
+    let u = series::uniform(steps, -1.0, 1.0, random::key(seed, &[random::name("signal")]));
+    Input::Series(Series::of(u.into_iter().map(|x| x as f32).collect()))
+}
+
+/// The word for the substrate alone.
+pub const SUBSTRATE: &str = "bio";
+
+/// Whether a model's name means a simulated network, or the substrate; a folder of that name comes first.
+pub fn is_named(model: &str) -> bool {
+    (model == SUBSTRATE || NETWORKS.iter().any(|n| n.name == model)) && !Path::new(model).exists()
+}
+
+/// The network of this name.
+///
+/// # Errors
+/// No such network; the message names the nearest.
+pub fn find(name: &str) -> Result<&'static Named> {
+    NETWORKS.iter().find(|n| n.name == name).ok_or_else(|| {
+        let near = nearest(name, NETWORKS.iter().map(|n| n.name), 3);
+        Error::invalid(
+            format!("there is no network `{name}`"),
+            format!("`optrode bio list` shows all; nearest: {near}"),
+        )
+    })
+}
+
+/// What to run.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// Steps; the network's own number if `None`.
+    pub steps: Option<usize>,
+    /// What to record; what neurons hand to each other if empty.
+    pub records: Vec<Selector>,
+    /// Files and folders of edits.
+    pub edits: Vec<PathBuf>,
+    /// Seed of the network, its input and of stochastic edits.
+    pub seed: u64,
+}
+
+/// The longest run.
+const STEPS: usize = 10_000_000;
+
+/// A run, beside the same run without edits where there are any.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Ran {
+    /// The network.
+    pub network: String,
+    /// What a step computes.
+    pub rules: Vec<String>,
+    /// Length of a step, ms.
+    pub dt: Option<f64>,
+    /// Steps.
+    pub steps: usize,
+    /// The edits.
+    pub edits: Vec<Edit>,
+    /// What was recorded, as it is shown.
+    pub sites: Vec<Shown>,
+    /// The records themselves.
+    #[serde(skip)]
+    pub records: Records,
+}
+
+/// A recorded site in numbers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Shown {
+    /// Its name (`NAME@raw` for values before the edits).
+    pub name: String,
+    /// Shape of the record.
+    pub shape: Vec<usize>,
+    /// The steps that were recorded.
+    pub steps: Vec<usize>,
+    /// Mean over all entries.
+    pub mean: f64,
+    /// The same without edits; `None` where there are none.
+    pub unedited: Option<f64>,
+    /// Whether all values are 0 or 1.
+    pub spikes: bool,
+    /// Mean of every recorded step.
+    pub course: Vec<f64>,
+    /// The same without edits.
+    pub unedited_course: Option<Vec<f64>>,
+}
+
+/// Runs a network.
+///
+/// # Errors
+/// Selectors and edits that do not fit it, edits that never act, files that cannot be read.
+pub fn run(named: &Named, request: &Request) -> Result<Ran> {
+    let steps = request.steps.unwrap_or(named.steps);
+    if steps == 0 || steps > STEPS {
+        return Err(Error::invalid(format!("a run of {steps} steps"), format!("give 1 to {STEPS}")));
+    }
+    let net = (named.build)(request.seed)?;
+    let standing = read_edits(&request.edits)?;
+    let selectors = if request.records.is_empty() { emitted(net.as_ref())? } else { request.records.clone() };
+    let input = (named.input)(steps, request.seed);
+    let simulate = |edits: &[Edit], selectors: &[Selector]| -> Result<Records> {
+        let records = selectors.iter().cloned().map(Record::whole).collect();
+        let pass = Pass { records, edits: edits.to_vec(), seed: request.seed, ..Pass::default() };
+        let values = Values { stored: standing.stored.clone(), ..Values::default() };
+        let mut plan = Plan::compile(net.sites(), &pass, &standing.registry, values, &[])?;
+        net.forward(&input, &mut State::none(), &mut Tap::new(&mut plan))?;
+        if let Some(idle) = plan.idle().first() {
+            return Err(Error::invalid(
+                format!("the edit at `{idle}` acted nowhere in {steps} steps"),
+                "its time never comes: run for longer, or edit earlier steps",
+            ));
+        }
+        plan.records(net.sites())
+    };
+    let records = simulate(&standing.edits, &selectors)?;
+    // The control needs no values before edits, for there are none.
+    let plain: Vec<Selector> = selectors.iter().filter(|s| !s.raw()).cloned().collect();
+    let control = match standing.edits.is_empty() {
+        true => None,
+        false => Some(simulate(&[], &plain)?),
+    };
+    let mut sites = Vec::with_capacity(records.tensors.len());
+    for (name, recorded) in &records.tensors {
+        let selector = selectors.iter().find(|s| {
+            let named = |ids: &str| ids == name.trim_end_matches("@raw");
+            s.raw() == name.ends_with("@raw")
+                && s.resolve(net.sites()).is_ok_and(|found| found.sites.iter().any(|site| named(&site.name)))
+        });
+        let taken = |t: &usize| selector.is_none_or(|s| s.time().contains(*t, steps));
+        let control = control.as_ref().and_then(|c| c.tensors.get(name.trim_end_matches("@raw")));
+        sites.push(Shown::of(name, &recorded.tensor, (0..steps).filter(taken).collect(), control.map(|c| &c.tensor))?);
+    }
+    let edits = standing.edits;
+    let (network, rules) = (named.name.to_string(), net.rules());
+    Ok(Ran { network, rules, dt: net.dt(), steps, edits, sites, records })
+}
+
+impl Shown {
+    fn of(
+        name: &str,
+        record: &candle_core::Tensor,
+        steps: Vec<usize>,
+        control: Option<&candle_core::Tensor>,
+    ) -> Result<Self> {
+        let course = |tensor: &candle_core::Tensor| -> Result<Vec<f64>> {
+            let rows: Vec<Vec<f32>> = tensor.flatten_from(1)?.to_vec2()?; // [time, the rest]
+            let mean = |row: &Vec<f32>| row.iter().map(|x| f64::from(*x)).sum::<f64>() / row.len().max(1) as f64;
+            Ok(rows.iter().map(mean).collect())
+        };
+        let spikes = record.flatten_all()?.to_vec1::<f32>()?.iter().all(|x| *x == 0.0 || *x == 1.0);
+        let (own, unedited) = (course(record)?, control.map(course).transpose()?);
+        Ok(Self {
+            name: name.to_string(),
+            shape: record.dims().to_vec(),
+            steps,
+            mean: super::dynamics::mean(&own),
+            unedited: unedited.as_deref().map(super::dynamics::mean),
+            spikes,
+            course: own,
+            unedited_course: unedited,
+        })
+    }
+}
+
+/// The rules of a network as a table.
+fn rules(rules: &[String]) -> Block {
+    let row = |rule: &String| vec![Cell::text(rule)];
+    Block::Table(Table { columns: vec![Column::new("rules of a step")], rows: rules.iter().map(row).collect() })
+}
+
+/// How the sites end at which neurons hand something on, and bodies move.
+const EMITTED: [&str; 4] = ["hook_spikes", "hook_state", "hook_joint_pos", "hook_speed"];
+
+/// What neurons hand to each other: spikes, or rates.
+fn emitted(net: &dyn Simulation) -> Result<Vec<Selector>> {
+    let ends = |name: &str| !name.starts_with("syn.") && EMITTED.iter().any(|end| name.ends_with(end));
+    net.sites().iter().filter(|(_, s)| ends(&s.name)).map(|(_, s)| s.name.parse()).collect()
+}
+
+/// The edits of several files, with the tensors that they refer to.
+fn read_edits(paths: &[PathBuf]) -> Result<Standing> {
+    let mut all = Standing { edits: Vec::new(), registry: registry(), stored: BTreeMap::new() };
+    for path in paths {
+        let bundle = Bundle::open(path, &Device::Cpu)?;
+        if bundle.file.model.is_some() {
+            return Err(Error::file(
+                path,
+                "these edits were fitted on a language model",
+                "leave `model` out of edits of a simulated network",
+            ));
+        }
+        all.edits.extend(bundle.file.edits);
+        for (name, tensor) in bundle.tensors {
+            if all.stored.insert(name.clone(), tensor).is_some() {
+                return Err(Error::file(
+                    path,
+                    format!("a second bundle stores a tensor named `{name}`"),
+                    "rename one of them",
+                ));
+            }
+        }
+    }
+    Ok(all)
+}
