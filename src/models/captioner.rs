@@ -9,6 +9,8 @@
 //! p(next word) = softmax(W_out h + b)                            logits
 //! ```
 //!
+//! A word is a step in time: sites are visited once a word, and records are stacked along `time`.
+//!
 //! Without features it is a plain LSTM language model: p(d) of the same form, with the input of the word alone.
 
 use std::collections::BTreeMap;
@@ -18,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use super::transformer::WeightSource;
 use super::{Input, Network, State, Tokens};
-use crate::hook::{Axis, Kind, Site, SiteId, SiteTable, Tap, random};
+use crate::hook::{Axis, Kind, Moment, Site, SiteId, SiteTable, Tap, random};
 use crate::nn::{Form, Layout, Linear, Lstm, sigmoid, softmax};
 use crate::{Error, Result};
 
@@ -197,9 +199,8 @@ impl Captioner {
         let form = tap.form();
         let query = sight.query.forward(h, form)?.unsqueeze(1)?; // [b, 1, hidden]
         let scores = sight.score.forward(&keys.broadcast_add(&query)?.tanh()?, form)?.squeeze(2)?; // [b, k]
-        let weights = softmax(&scores, form)?.unsqueeze(1)?; // [b, 1, k]
-        let weights = tap.at(self.attention, weights)?;
-        let mixed = weights.matmul(v)?.squeeze(1)?; // [b, width]
+        let weights = tap.at(self.attention, softmax(&scores, form)?)?; // [b, k]
+        let mixed = weights.unsqueeze(1)?.matmul(v)?.squeeze(1)?; // [b, width]
         Ok((sigmoid(&sight.gate.forward(h, form)?)? * mixed)?)
     }
 }
@@ -230,6 +231,7 @@ impl Network for Captioner {
             None => self.first(seen.as_ref().map(|s| &s.1), rows, form)?,
         };
         let mut before = state.context.clone();
+        let start = before.as_ref().map_or(0, |call| call.keys);
         let mut logits = Vec::with_capacity(tokens.pos);
         for t in 0..tokens.pos {
             let column = |at: usize| at * tokens.pos + t;
@@ -238,21 +240,22 @@ impl Network for Captioner {
             let call = tokens.next(&ids, &real).context(before.as_ref());
             before = Some(call.clone());
             tap.enter(call);
+            tap.tick(Moment { step: start + t, end: start + tokens.pos });
             let word = self.embed.index_select(&Tensor::from_vec(ids, rows, self.device())?, 0)?; // [b, embed]
             let x = match &seen {
                 None => word,
                 Some((sight, v, keys)) => Tensor::cat(&[&word, &self.context(sight, v, keys, &h, tap)?], 1)?,
             };
             (h, c) = self.lstm.step(&x, &h, &c, form)?;
-            h = tap.at(self.h, h.unsqueeze(1)?)?.squeeze(1)?;
-            logits.push(tap.at(self.logits, self.out.forward(&h, form)?.unsqueeze(1)?)?); // [b, 1, vocab]
+            h = tap.at(self.h, h)?;
+            logits.push(tap.at(self.logits, self.out.forward(&h, form)?)?); // [b, vocab]
         }
         if state.keeps() {
             state.tensors.insert("decoder.h".into(), h);
             state.tensors.insert("decoder.c".into(), c);
             state.context = before;
         }
-        Ok(Tensor::cat(&logits, 1)?) // [b, t, vocab]
+        Ok(Tensor::stack(&logits, 1)?) // [b, t, vocab]
     }
 
     fn parameters(&self) -> &[(String, Tensor)] {
@@ -289,11 +292,11 @@ fn table(config: &CaptionerConfig, exemplars: Option<usize>) -> SiteTable {
         table.push(Site {
             name: name.into(),
             layer: None,
-            axes: vec![Axis::Batch, Axis::Pos, axis],
-            sizes: vec![None, None, Some(size)],
+            axes: vec![Axis::Batch, axis],
+            sizes: vec![None, Some(size)],
             kind: Kind::Raw,
             on_demand: false,
-            timed: false,
+            timed: true,
             meaning,
         });
     };

@@ -14,7 +14,7 @@ use optrode::analysis::vision::mend::baked;
 use optrode::analysis::vision::names::{Naming, Seen, name_units};
 use optrode::analysis::vision::phrases::{Meaning, Set, sets};
 use optrode::analysis::vision::planted::Planted;
-use optrode::analysis::vision::study::{Sizes, f1, study};
+use optrode::analysis::vision::study::{Sizes, Study, f1, study};
 use optrode::analysis::vision::units::{
     Maps, NetworkMaps, QUANTILE, Unit, active_places, exemplar_masks, scaled, scaled_mask, units,
 };
@@ -257,7 +257,7 @@ fn attention_is_a_site_and_can_be_clamped() {
     let job = optrode::models::Job { run: &run, inputs: &inputs, stored: BTreeMap::new(), registry: &registry };
     let done = optrode::models::execute(&net, job).unwrap();
     let attention = done.passes[0].records.get("decoder.hook_attention").unwrap();
-    assert_eq!(attention.dims(), [1, 5, 2]);
+    assert_eq!(attention.dims(), [5, 1, 2]);
     assert!(floats(&attention.sum(2).unwrap()).iter().all(|s| (s - 1.0).abs() < 1e-6));
     let plain = net.forward(&input, &mut State::none(), &mut Tap::off()).unwrap();
     assert_eq!(bits(&done.passes[0].output), bits(&plain));
@@ -314,12 +314,13 @@ fn f1_counts_words_that_say_something() {
 }
 
 #[test]
-fn the_experiment_is_repeatable_and_its_controls_are_worse() {
-    let sizes =
-        Sizes { train: 400, probe: 60, updates: 60, planted: 20, describer: Some((40, 20)), tested: 5, seed: 1 };
+fn the_experiment_is_repeatable_and_its_control_is_worse() {
+    let describer = Some((20, 6));
+    let sizes = Sizes { train: 300, probe: 32, updates: 30, planted: 18, describer, tested: 3, seed: 1 };
     let first = study(sizes, &quiet()).unwrap();
-    assert_eq!(first, study(sizes, &quiet()).unwrap());
+    let text = |study: &Study| serde_json::to_string(study).unwrap();
+    assert!(text(&first) == text(&study(sizes, &quiet()).unwrap()));
     assert!(first.accuracy > 0.52, "{}", first.accuracy);
-    assert!(first.recovered.same.value >= 0.8 && first.recovered.permuted < first.recovered.auroc - 0.15);
+    assert!(first.recovered.permuted < first.recovered.auroc - 0.15, "{:?}", first.recovered);
     assert_eq!(first.described.unwrap().lambdas.len(), 6);
 }
