@@ -3,13 +3,16 @@
 use std::collections::BTreeSet;
 
 use optrode::analysis::label::Bits;
+use optrode::analysis::label::text::sample;
 use optrode::analysis::label::text::{
     Columns, Field, PEAK, Reading, Rule, Sign, Split, Text, Trace, WINDOW, Watch, active_windows, exemplars, is_active,
     traces,
 };
 use optrode::analysis::scan::Kind;
+use optrode::data::{DocumentOptions, Documents};
 use optrode::hook::{Pass, Record, Registry, random};
 use optrode::models::{Input, Side, Tokens, execute::observe};
+use optrode::store::HubOptions;
 
 use super::{organism, reading, texts, tokenizer};
 
@@ -250,4 +253,23 @@ fn the_pass_sees_what_single_pieces_give() {
             assert!(p == q && (a - b).abs() < 1e-5, "{p} {a} {q} {b}");
         }
     }
+}
+
+#[test]
+fn a_sample_of_texts_is_bounded_and_knows_no_chunks() {
+    let desk = crate::scan::desk("llama");
+    let root = crate::scan::corpus(&desk);
+    let sample = |chunk: u64, bytes: u64| {
+        let read = DocumentOptions { chunk, ..DocumentOptions::default() };
+        let documents = Documents::open(root.to_str().unwrap(), read, &HubOptions::from_env()).unwrap();
+        sample(&documents, bytes, 60, 3).unwrap()
+    };
+    let some = sample(4, 600);
+    assert_eq!(some, sample(256, 600));
+    let held: usize = some.iter().map(|t| t.text.len()).sum();
+    assert!((600..660).contains(&held) && some.iter().all(|t| t.text.len() <= 60), "{held}");
+    // More is more of the same, and everything is every document.
+    let more = sample(4, 1200);
+    assert!(some.iter().all(|t| more.contains(t)) && more.len() > some.len());
+    assert_eq!(sample(4, 1 << 20).len(), 44);
 }

@@ -1,8 +1,6 @@
 //! Sets of places (tokens of a corpus, pixels of a probe set) as bit columns: what concepts and active places are
 //! compared on.
 
-use crate::{Error, Result};
-
 /// A set of the numbers `0..len`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bits {
@@ -121,25 +119,6 @@ impl Bits {
             *last &= u64::MAX >> (64 - len % 64);
         }
         Self { len, words }
-    }
-
-    /// The words of 64 numbers each.
-    pub fn words(&self) -> &[u64] {
-        &self.words
-    }
-
-    /// Refuses a set of another universe.
-    ///
-    /// # Errors
-    /// [`Error::Invalid`] where the sizes differ.
-    pub fn same_universe(&self, other: &Self) -> Result<()> {
-        match self.len == other.len {
-            true => Ok(()),
-            false => Err(Error::invalid(
-                format!("a set over {} places is compared with one over {}", self.len, other.len),
-                "make both from the same corpus",
-            )),
-        }
     }
 
     fn join(&self, other: &Self, f: impl Fn(u64, u64) -> u64) -> Self {

@@ -41,7 +41,10 @@ pub fn sample(documents: &Documents, bytes: u64, piece: u64, seed: u64) -> Resul
 
 /// So many bytes of a text, up to the end of a character.
 fn beginning(mut text: String, bytes: u64) -> String {
-    let end = text.floor_char_boundary(usize::try_from(bytes).unwrap_or(usize::MAX));
+    let mut end = usize::try_from(bytes).unwrap_or(usize::MAX).min(text.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
     text.truncate(end);
     text
 }

@@ -145,14 +145,6 @@ impl<'m> Speaker<'m> {
         places.iter().map(slot).collect()
     }
 
-    /// Log-probability of a token right after a prompt that was read.
-    ///
-    /// # Errors
-    /// A token beyond the vocabulary.
-    pub fn next(&self, read: &Read, id: u32) -> Result<f64> {
-        at(&read.next, id)
-    }
-
     /// Different strings of the model's own after a prompt: so many draws at a temperature, each up to the first line
     /// break, and the likeliest one.
     ///
