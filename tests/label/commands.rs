@@ -73,7 +73,7 @@ fn labels_go_into_the_atlas_and_can_be_searched() {
         provenance: "{}".to_string(),
     };
     let path = desk.path("atlas").join(DATABASE);
-    Labeller::open(&path).unwrap().put(&[theirs.clone()], &[]).unwrap();
+    Labeller::open(&path).unwrap().put(std::slice::from_ref(&theirs), &[]).unwrap();
     assert_eq!(command(&desk, &[]).code, 0);
     assert_eq!(rows(&desk).len(), first.len() + 1);
     let connection = rusqlite_rows(&path, "SELECT rowid FROM labels_text WHERE labels_text MATCH 'forbidden'");
