@@ -232,9 +232,9 @@ fn soft_matching_with_certainty_one_is_hard_matching() {
     let g = |u: usize, m: usize| -> f64 { top[u][..28].iter().map(|i| (q(*i, m) + 1e-7).ln()).sum() };
     let prior = |m: usize| ((0..5).map(|u| g(u, m).exp()).sum::<f64>() / 5.0).ln();
     let scores = Matching::HARD.scores(&p, concepts, &top).unwrap();
-    for u in 0..5 {
-        for m in 0..concepts {
-            near(scores[u][m], g(u, m) - 0.6 * prior(m), 1e-9);
+    for (u, scores) in scores.iter().enumerate() {
+        for (m, score) in scores.iter().enumerate() {
+            near(*score, g(u, m) - 0.6 * prior(m), 1e-9);
         }
     }
 }

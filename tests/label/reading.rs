@@ -25,7 +25,7 @@ fn splits_share_no_document_and_no_text() {
     let mut end = 0;
     for split in SPLITS {
         let range = reading.range(split);
-        assert_eq!(range.start, (end as usize).next_multiple_of(64), "splits begin at whole words of bits");
+        assert_eq!(range.start, usize::next_multiple_of(end, 64), "splits begin at whole words of bits");
         end = range.end;
         for document in reading.of_split(split) {
             assert!(seen.insert(document.number));

@@ -28,10 +28,13 @@ pub enum Mood {
     Redirects,
 }
 
+/// Its mood, and the bodies of all requests.
+type Shared = Arc<Mutex<(Mood, Vec<Value>)>>;
+
 #[derive(Clone)]
 pub struct Stub {
     pub base: String,
-    shared: Arc<Mutex<(Mood, Vec<Value>)>>,
+    shared: Shared,
 }
 
 impl Stub {
@@ -61,7 +64,7 @@ impl Stub {
     }
 }
 
-async fn answer(State(shared): State<Arc<Mutex<(Mood, Vec<Value>)>>>, body: axum::body::Bytes) -> Response {
+async fn answer(State(shared): State<Shared>, body: axum::body::Bytes) -> Response {
     let question: Value = serde_json::from_slice(&body).unwrap_or_default();
     let mood = {
         let mut shared = shared.lock().unwrap();
