@@ -44,7 +44,7 @@ struct ListArgs {
 #[command(after_help = "Examples:
   optrode bio run izhikevich --steps 200
   optrode bio run izhikevich --steps 200 --edit silence.json --report silenced.html
-  optrode bio run ei-reservoir-adapting --steps 300 --record 'reservoir.hook_state' 'syn.inh.hook_weight@every=100' --out run.npz
+  optrode bio run ei-reservoir-adapting --steps 300 --record reservoir.hook_state --out run.npz
 
 `optrode sites NAME` lists the sites. Time scopes are `@t=0..500`, `@t=-1` and `@every=100`. With edits the same run without
 them is the control. An .npz file holds spikes as NAME.t and NAME.i (step and neuron of every spike), whole weights as

@@ -40,7 +40,7 @@ impl Paper for Milan {
         let (sizes, signs) = match scale {
             Scale::Quick => (
                 Sizes { train: 3000, probe: 400, updates: 250, planted: 40, describer: None, tested: 0, seed },
-                spurious::Sizes { train: 2000, other: 600, updates: 200, seed },
+                spurious::Sizes { train: 3000, other: 600, updates: 400, seed },
             ),
             Scale::Full => (
                 Sizes {
