@@ -151,8 +151,8 @@ impl Object {
     /// How bright a pixel of it is.
     fn light(&self, x: usize, y: usize) -> f64 {
         let bright = match self.texture {
-            Atom::Striped => y / 2 % 2 == 0,
-            Atom::Checked => (x / 2 + y / 2) % 2 == 0,
+            Atom::Striped => (y / 2).is_multiple_of(2),
+            Atom::Checked => (x / 2 + y / 2).is_multiple_of(2),
             Atom::Dotted => x % 3 == 1 && y % 3 == 1,
             _ => true,
         };
