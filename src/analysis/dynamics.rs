@@ -1,5 +1,6 @@
 //! Measures of networks over time: branching, Lyapunov exponent, memory.
 
+use super::measure::mean;
 use crate::nn::readout::{Ridge, read_out};
 use crate::nn::spiking::Sparse;
 use crate::{Error, Result};
@@ -172,9 +173,4 @@ pub fn correlation(a: &[f64], b: &[f64]) -> f64 {
         bb += (y - mb).powi(2);
     }
     if aa == 0.0 || bb == 0.0 { 0.0 } else { ab / (aa * bb).sqrt() }
-}
-
-/// The mean; NaN of nothing.
-pub fn mean(x: &[f64]) -> f64 {
-    x.iter().sum::<f64>() / x.len() as f64
 }

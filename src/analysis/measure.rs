@@ -103,3 +103,8 @@ pub(super) fn middle(ascending: &[f64]) -> (f64, f64) {
     let at = |share: f64| ascending[(share * (ascending.len() - 1) as f64).round() as usize];
     (at(0.025), at(0.975))
 }
+
+/// The mean; NaN of nothing.
+pub fn mean(x: &[f64]) -> f64 {
+    x.iter().sum::<f64>() / x.len() as f64
+}

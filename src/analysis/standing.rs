@@ -44,16 +44,7 @@ pub fn read_edits(model: &Model, paths: &[PathBuf]) -> Result<Standing> {
     for path in paths {
         let bundle = Bundle::open(path, model.decoder.device())?;
         bundle.check_model(|| Ok(model.folder.identity()?.sha256))?;
-        all.edits.extend(bundle.file.edits);
-        for (name, tensor) in bundle.tensors {
-            if all.stored.insert(name.clone(), tensor).is_some() {
-                return Err(Error::file(
-                    path,
-                    format!("a second bundle stores a tensor named `{name}`"),
-                    "rename one of them",
-                ));
-            }
-        }
+        take_in(&mut all, path, bundle)?;
     }
     Ok(all)
 }
@@ -69,6 +60,24 @@ pub fn edit_model(model: &mut Model, paths: &[PathBuf]) -> Result<()> {
             tracing::warn!("{note}");
         }
         model.decoder = model.decoder.edited(Some(standing))?;
+    }
+    Ok(())
+}
+
+/// Adds the edits and tensors of a bundle.
+///
+/// # Errors
+/// Two tensors of one name.
+pub(super) fn take_in(all: &mut Standing, path: &Path, bundle: Bundle) -> Result<()> {
+    all.edits.extend(bundle.file.edits);
+    for (name, tensor) in bundle.tensors {
+        if all.stored.insert(name.clone(), tensor).is_some() {
+            return Err(Error::file(
+                path,
+                format!("a second bundle stores a tensor named `{name}`"),
+                "rename one of them",
+            ));
+        }
     }
     Ok(())
 }

@@ -10,10 +10,10 @@ use serde::Serialize;
 use super::common::OutputArgs;
 use crate::analysis::Estimate;
 use crate::analysis::vision::concepts::Concepts;
-use crate::analysis::vision::cuts::{at_random, right};
+use crate::analysis::vision::cuts::right;
 use crate::analysis::vision::labels::{Labels, labels};
 use crate::analysis::vision::mend::{Repair, baked, repair};
-use crate::analysis::vision::names::Naming;
+use crate::analysis::vision::names::{Named, Naming};
 use crate::analysis::vision::units::Unit;
 use crate::data::ImageSet;
 use crate::models::{Convolutional, ConvolutionalConfig, Network};
@@ -23,8 +23,6 @@ use crate::{Error, Result};
 
 /// Files of a network that was mended.
 const NAMES: &[&str] = &["config.json", "model.safetensors"];
-/// Random orders that mending is compared with.
-const DRAWS: u64 = 5;
 
 /// Arguments of `optrode label-images`.
 #[derive(Debug, clap::Args)]
@@ -110,7 +108,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let accuracy = known.then(|| right(&net, &test, &[])).transpose()?.map(|r| Estimate::mean(&r, args.seed));
     let repair = match &args.silence {
         None => None,
-        Some(word) => Some(mended(&net, &labels, word, [&validation, &test], args.seed)?),
+        Some(word) => Some(mended(&net, &labels, (word, &a.names), [&validation, &test], args.seed)?),
     };
     if let (Some(save), Some(repair)) = (&save, &repair) {
         write(save, &folder, &baked(&net, &repair.silenced)?)?;
@@ -123,18 +121,25 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 fn mended(
     net: &Convolutional,
     labels: &Labels,
-    word: &str,
-    [validation, test]: [&ImageSet; 2],
+    (word, names): (&str, &[String]),
+    images: [&ImageSet; 2],
     seed: u64,
 ) -> Result<Repair> {
-    let has = |label: &str| label.split([' ', '(', ')']).any(|w| w.eq_ignore_ascii_case(word));
+    let says = |name: &String| name.split(' ').any(|w| w.eq_ignore_ascii_case(word)) || name.eq_ignore_ascii_case(word);
+    // What a label takes out (`but not left`) it does not name.
+    let has = |n: &Named| n.formula.as_ref().is_some_and(|f| f.present().iter().any(|concept| says(&names[*concept])));
     // What ends a shortcut cannot be silenced in the weights.
     let fits = |unit: &Unit| !net.config().layers[unit.layer].shortcut;
-    let labelled = labels.units.iter().filter(|n| n.holds() && has(&n.label) && fits(&n.unit));
+    let labelled = labels.units.iter().filter(|n| n.holds() && has(n) && fits(&n.unit));
     let candidates: Vec<&Unit> = labelled.map(|n| &n.unit).collect();
+    if candidates.is_empty() {
+        return Err(Error::invalid(
+            format!("no unit that can be silenced has a label that holds and names `{word}`"),
+            format!("concepts are {}", names.join(", ")),
+        ));
+    }
     let all: Vec<Unit> = labels.units.iter().map(|n| n.unit.clone()).filter(fits).collect();
-    let chance: Vec<Vec<&Unit>> = (0..DRAWS).map(|draw| at_random(&all, seed, draw)).collect();
-    repair(net, word, &candidates, &chance, validation, test, seed)
+    repair(net, word, &candidates, &all, images, seed)
 }
 
 /// The network as a folder, its config and the names of its weights as they were.

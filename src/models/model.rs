@@ -45,10 +45,10 @@ pub struct Model {
     tokenizer: Option<Tokenizer>,
 }
 
-/// The weights of a folder as a source for [`Decoder::new`].
-struct FolderWeights<'a> {
-    weights: Weights,
-    options: &'a OpenOptions,
+/// The weights of a folder as a source for a network.
+pub(super) struct FolderWeights<'a> {
+    pub weights: Weights,
+    pub options: &'a OpenOptions,
 }
 
 impl WeightSource for FolderWeights<'_> {

@@ -7,7 +7,7 @@ use super::{Context, Finding, Paper, Scale};
 use crate::analysis::Figures;
 use crate::analysis::vision::spurious::{self, Mended, mend};
 use crate::analysis::vision::study::{AtLambda, Described, Sizes, Study, study};
-use crate::report::{Block, Cell, Figure, Judged, Report, Verdict};
+use crate::report::{Block, Judged, Report};
 use crate::{Error, Result};
 
 /// Paper 31.
@@ -74,17 +74,11 @@ impl Paper for Milan {
 }
 
 fn judged(name: &str, holds: bool, figures: &[(&str, f64)]) -> Judged {
-    let figure = |(name, value): &(&str, f64)| Figure::new(*name, Cell::Number { value: *value, digits: 3 });
-    Judged {
-        name: name.into(),
-        verdict: if holds { Verdict::Passed } else { Verdict::Failed },
-        reason: if holds { String::new() } else { "the figures say otherwise".into() },
-        figures: figures.iter().map(figure).collect(),
-    }
+    Judged::claim(name, holds, 3, figures)
 }
 
 fn verdicts(study: &Study, mended: &Mended) -> Vec<Judged> {
-    let (planted, cut) = (&study.recovered, &study.silenced);
+    let (planted, cut, repair) = (&study.recovered, &study.silenced, &mended.repair);
     let labels = study.labels.figures();
     let label = |name: &str| labels.iter().find(|f| f.0 == name).map_or(f64::NAN, |f| f.1);
     let mut verdicts = vec![
@@ -110,11 +104,11 @@ fn verdicts(study: &Study, mended: &Mended) -> Vec<Judged> {
         ),
         judged(
             "silencing units named after a misleading sign raises accuracy; random units do not",
-            mended.gain.ends().0 > 0.0 && mended.gain.ends().0 > mended.random_gain.ends().1,
+            repair.gain.ends().0 > 0.0 && repair.gain.ends().0 > repair.random_gain.ends().1,
             &[
-                ("before", mended.before.value),
-                ("gain", mended.gain.value),
-                ("gain of random units", mended.random_gain.value),
+                ("before", repair.before.value),
+                ("gain", repair.gain.value),
+                ("gain of random units", repair.random_gain.value),
             ],
         ),
     ];

@@ -15,7 +15,7 @@ use crate::data::TextSet;
 use crate::data::organism::embedded;
 use crate::data::tongues::Customs;
 use crate::models::Model;
-use crate::report::{Block, Cell, Figure, Judged, Progress, Report, Verdict};
+use crate::report::{Block, Judged, Progress, Report};
 use crate::train::tongues::{Effort, Sizes};
 use crate::{Error, Result};
 
@@ -177,13 +177,7 @@ fn value(result: &impl serde::Serialize) -> Result<Value> {
 }
 
 fn judged(name: String, holds: bool, figures: &[(&str, f64)]) -> Judged {
-    let figure = |(name, value): &(&str, f64)| Figure::new(*name, Cell::Number { value: *value, digits: 3 });
-    Judged {
-        name,
-        verdict: if holds { Verdict::Passed } else { Verdict::Failed },
-        reason: String::new(),
-        figures: figures.iter().map(figure).collect(),
-    }
+    Judged::claim(name, holds, 3, figures)
 }
 
 /// A language loses more without its own neurons than others do, and than without random ones.

@@ -258,6 +258,19 @@ pub struct Judged {
     pub figures: Vec<Figure>,
 }
 
+impl Judged {
+    /// A part of a claim that was asked, with the numbers that it rests on, shown with so many digits.
+    pub fn claim(name: impl Into<String>, holds: bool, digits: u8, figures: &[(&str, f64)]) -> Self {
+        let figure = |(name, value): &(&str, f64)| Figure::new(*name, Cell::Number { value: *value, digits });
+        Self {
+            name: name.into(),
+            verdict: if holds { Verdict::Passed } else { Verdict::Failed },
+            reason: String::new(),
+            figures: figures.iter().map(figure).collect(),
+        }
+    }
+}
+
 /// A named number.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Figure {

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use candle_core::{Device, Tensor};
 use optrode::analysis::label::{Bits, Overlap};
+use optrode::analysis::measure::mean;
 use optrode::analysis::vision::concepts::{Concepts, Formula, best_formula};
-use optrode::analysis::vision::cuts::{balanced, outputs, silencing};
+use optrode::analysis::vision::cuts::{balanced, outputs, right, silencing};
 use optrode::analysis::vision::describe::{
     Candidate, Exemplar, Search, candidates, choose, features, log_probabilities,
 };
 use optrode::analysis::vision::learn::{Training, describer};
-use optrode::analysis::vision::mend::baked;
+use optrode::analysis::vision::mend::{baked, repair};
 use optrode::analysis::vision::names::{Naming, Seen, name_units};
 use optrode::analysis::vision::phrases::{Meaning, Set, sets};
 use optrode::analysis::vision::planted::Planted;
@@ -19,6 +20,7 @@ use optrode::analysis::vision::units::{
     Maps, NetworkMaps, QUANTILE, Unit, active_places, exemplar_masks, scaled, scaled_mask, units,
 };
 use optrode::analysis::vision::words::Vocabulary;
+use optrode::data::glyphs::{Signed, Signs};
 use optrode::data::scenes::{Atom, SIDE, Scenes};
 use optrode::hook::{Tap, random};
 use optrode::models::{Captioner, CaptionerConfig, Convolutional, ConvolutionalConfig, Input, Network, State};
@@ -148,7 +150,7 @@ fn made_up_units_get_their_label_back_and_permuted_labels_do_not_fit() {
         n.formula.as_ref().is_some_and(|f| Overlap::of(&concepts[1].mask(f), mask).iou() == 1.0)
     };
     let recovered = named.iter().zip(&masks[1]).filter(|x| same(*x)).count();
-    assert!(recovered as f64 > 0.95 * truth.len() as f64 - 1.0, "{recovered} of {}", truth.len());
+    assert!(20 * recovered >= 19 * truth.len(), "{recovered} of {}", truth.len());
     let auroc = named.iter().map(|n| n.auroc.value).sum::<f64>() / named.len() as f64;
     let permuted = named.iter().map(|n| n.permuted).sum::<f64>() / named.len() as f64;
     assert!(auroc > 0.95 && permuted < 0.7, "{auroc}, permuted {permuted}");
@@ -323,4 +325,39 @@ fn the_experiment_is_repeatable_and_its_control_is_worse() {
     assert!(first.accuracy > 0.52, "{}", first.accuracy);
     assert!(first.recovered.permuted < first.recovered.auroc - 0.15, "{:?}", first.recovered);
     assert_eq!(first.described.unwrap().lambdas.len(), 6);
+}
+
+#[test]
+fn mending_silences_what_misleads_and_nothing_where_nothing_does() {
+    let shapes = Signed::draw(60, Signs::Random, 1);
+    let classes: Vec<String> = shapes.scenes.images.classes.clone();
+    let config = ConvolutionalConfig::plain([3, SIDE, SIDE], &[4], classes);
+    let variables = Convolutional::variables(&config, 5).unwrap();
+    let mut weights: BTreeMap<String, Tensor> =
+        variables.into_iter().map(|(name, var)| (name, var.as_tensor().detach())).collect();
+    // Channel 0 is always active and says the first shape, louder than everything else.
+    let zero = |name: &str, weights: &BTreeMap<String, Tensor>| weights[name].zeros_like().unwrap();
+    let mut bias = floats(&zero("conv.0.bias", &weights));
+    bias[0] = 100.0;
+    weights.insert("conv.0.bias".into(), Tensor::from_vec(bias, 4, &Device::Cpu).unwrap());
+    let mut head = floats(&weights["head.weight"]);
+    head[0] = 50.0;
+    (1..4).for_each(|class| head[4 * class] = 0.0);
+    weights.insert("head.weight".into(), Tensor::from_vec(head, (4, 4), &Device::Cpu).unwrap());
+    let net = Convolutional::new(config, &weights).unwrap();
+    let images = &shapes.scenes.images;
+    let unit = |channel| Unit { layer: 0, channel, level: 0.0, top: Vec::new() };
+    let all: Vec<Unit> = (0..4).map(unit).collect();
+    let first = right(&net, images, &[]).unwrap();
+    let shown = images.labels.iter().filter(|l| **l == 0).count();
+    assert_eq!(first.iter().sum::<f64>() as usize, shown, "it always says the first shape");
+    let none = repair(&net, "sign", &[], &all, [images, images], 0).unwrap();
+    assert!(none.silenced.is_empty() && none.gain.value == 0.0 && none.after == none.before);
+    let done = repair(&net, "sign", &[&all[0], &all[1]], &all, [images, images], 0).unwrap();
+    if !done.silenced.is_empty() {
+        assert_eq!(done.silenced[0], all[0]);
+        let after = right(&baked(&net, &done.silenced).unwrap(), images, &[]).unwrap();
+        assert!((done.gain.value - (mean(&after) - mean(&first))).abs() < 1e-12);
+    }
+    assert!(done.gain.value >= 0.0 && done.curves[0].points.len() == 3);
 }

@@ -11,6 +11,7 @@ use candle_core::Device;
 use serde::{Deserialize, Serialize};
 
 use super::registry;
+use super::standing::take_in;
 use crate::data::series;
 use crate::hook::{Edit, Pass, Plan, Record, Records, Selector, Standing, Tap, Values, random};
 use crate::models::spiking::{izhikevich_population, thalamic_noise};
@@ -230,8 +231,8 @@ impl Shown {
             name: name.to_string(),
             shape: record.dims().to_vec(),
             steps,
-            mean: super::dynamics::mean(&own),
-            unedited: unedited.as_deref().map(super::dynamics::mean),
+            mean: super::measure::mean(&own),
+            unedited: unedited.as_deref().map(super::measure::mean),
             spikes,
             course: own,
             unedited_course: unedited,
@@ -266,16 +267,7 @@ fn read_edits(paths: &[PathBuf]) -> Result<Standing> {
                 "leave `model` out of edits of a simulated network",
             ));
         }
-        all.edits.extend(bundle.file.edits);
-        for (name, tensor) in bundle.tensors {
-            if all.stored.insert(name.clone(), tensor).is_some() {
-                return Err(Error::file(
-                    path,
-                    format!("a second bundle stores a tensor named `{name}`"),
-                    "rename one of them",
-                ));
-            }
-        }
+        take_in(&mut all, path, bundle)?;
     }
     Ok(all)
 }

@@ -19,7 +19,7 @@ use crate::hook::Selector;
 use crate::models::{Model, Network};
 use crate::report::Progress;
 use crate::report::chart::TokenRow;
-use crate::store::atlas::{ARRAYS, DATABASE, Database, LabelRow, Labeller, MANIFEST, NewLabel};
+use crate::store::atlas::{DATABASE, Database, LabelRow, Labeller, MANIFEST, NewLabel};
 use crate::store::{HubOptions, sha256_bytes};
 use crate::{Error, Result};
 
@@ -237,17 +237,8 @@ impl Scan {
     /// # Errors
     /// An atlas of another model, a shard, an atlas that is damaged, a corpus that is not there or not the one scanned.
     pub fn open(model: &Model, atlas: &Path, corpus: Option<&str>, hub: &HubOptions) -> Result<Self> {
-        let (about, _) = scan::open(&atlas.join(ARRAYS))?;
+        let (about, ..) = scan::open_of(model, atlas)?;
         let database = atlas.join(DATABASE);
-        let run = Database::open(&database)?.run()?;
-        let own = model.folder.identity()?.sha256;
-        if run.model_sha256 != own || about.job.model != own {
-            return Err(Error::file(
-                atlas,
-                format!("this is an atlas of another model: expected sha256 {own}, got {}", run.model_sha256),
-                "name the atlas of this model, or scan it",
-            ));
-        }
         if let Some(shard) = about.job.shard {
             let what = format!("this is the atlas of shard {shard}, not of a whole corpus");
             return Err(Error::file(atlas, what, "merge the shards with `optrode merge`"));

@@ -13,8 +13,9 @@ use nalgebra::DMatrix;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::dynamics::{Driven, mean};
+use super::dynamics::Driven;
 use super::measure::Estimate;
+use super::measure::mean;
 use super::registry;
 use crate::data::series;
 use crate::hook::{Edit, Pass, Plan as Compiled, Tap, Values};

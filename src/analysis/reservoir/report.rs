@@ -3,7 +3,7 @@
 use super::{Arm, Found, Kind, Lesion, Measured, over_networks};
 use crate::analysis::measure::{Estimate, Figures};
 use crate::report::chart::{Axis, Bars, Line, Plot};
-use crate::report::{Better, Block, Cell, Chart, Column, Figure, Judged, Report, Table, Verdict};
+use crate::report::{Better, Block, Cell, Chart, Column, Judged, Report, Table};
 
 /// A number of a lesion, with its name.
 type NamedOf = (&'static str, fn(&Lesion) -> f64);
@@ -134,13 +134,7 @@ fn is_adapted(kind: Kind) -> bool {
 }
 
 fn judged(name: String, holds: bool, figures: &[(&str, f64)]) -> Judged {
-    let figure = |(name, value): &(&str, f64)| Figure::new(*name, Cell::Number { value: *value, digits: 3 });
-    Judged {
-        name,
-        verdict: if holds { Verdict::Passed } else { Verdict::Failed },
-        reason: String::new(),
-        figures: figures.iter().map(figure).collect(),
-    }
+    Judged::claim(name, holds, 3, figures)
 }
 
 impl Figures for Found {

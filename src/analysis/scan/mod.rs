@@ -37,7 +37,7 @@ use crate::{Error, Result};
 pub use job::{Job, Options, Shard};
 pub use manifest::Manifest;
 pub use merge::merge;
-pub use reduced::{About, Reached, key, open};
+pub use reduced::{About, Reached, key, open, open_of};
 pub use replay::{Replay, replay};
 pub use units::{Kind, Watched, watched};
 

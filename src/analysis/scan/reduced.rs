@@ -11,7 +11,8 @@ use super::job::Job;
 use super::units::{BY_GROUP, Watched};
 use crate::hook::Records;
 use crate::hook::reduce::Reducer;
-use crate::store::atlas::{Arrays, write_arrays};
+use crate::models::Model;
+use crate::store::atlas::{ARRAYS, Arrays, DATABASE, Database, write_arrays};
 use crate::{Error, Result};
 
 /// Bits of a reducer's document number that hold the group, so that a kept example tells it: a corpus has at most 1000.
@@ -168,6 +169,25 @@ pub fn open(path: &Path) -> Result<(About, Arrays)> {
         return Err(Error::file(path, what, "the file is damaged: scan again"));
     }
     Ok((about, arrays))
+}
+
+/// The atlas in a folder, which must be of this model: what it is about, its states unread, its database.
+///
+/// # Errors
+/// Another model's atlas, and whatever is wrong with it.
+pub fn open_of(model: &Model, atlas: &Path) -> Result<(About, Arrays, Database)> {
+    let (about, arrays) = open(&atlas.join(ARRAYS))?;
+    let database = Database::open(&atlas.join(DATABASE))?;
+    let run = database.run()?;
+    let own = model.folder.identity()?.sha256;
+    if run.model_sha256 != own || about.job.model != own {
+        return Err(Error::file(
+            atlas,
+            format!("this is an atlas of another model: expected sha256 {own}, got {}", run.model_sha256),
+            "name the atlas of this model, or scan it",
+        ));
+    }
+    Ok((about, arrays, database))
 }
 
 /// The key of a reducer.

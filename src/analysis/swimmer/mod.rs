@@ -9,8 +9,8 @@ use candle_core::Tensor;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::dynamics::mean;
 use super::measure::Estimate;
+use super::measure::mean;
 use super::registry;
 use crate::hook::{Edit, Pass, Plan as Compiled, Record, Recorded, Tap, Values};
 use crate::models::swimmer::body::Body;

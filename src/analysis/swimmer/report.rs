@@ -3,7 +3,7 @@
 use super::{Arm, Found, Kind, Swum};
 use crate::analysis::measure::{Estimate, Figures};
 use crate::report::chart::{Axis, Bars, Labels, Line, Plot, Scale};
-use crate::report::{Better, Block, Cell, Chart, Column, Figure, Judged, Report, Table, Verdict};
+use crate::report::{Better, Block, Cell, Chart, Column, Judged, Report, Table};
 
 impl Found {
     fn arm(&self, kind: Kind) -> Option<&Arm> {
@@ -91,13 +91,7 @@ impl Found {
 }
 
 fn judged(name: &str, holds: bool, figures: &[(&str, f64)]) -> Judged {
-    let figure = |(name, value): &(&str, f64)| Figure::new(*name, Cell::Number { value: *value, digits: 4 });
-    Judged {
-        name: name.to_string(),
-        verdict: if holds { Verdict::Passed } else { Verdict::Failed },
-        reason: String::new(),
-        figures: figures.iter().map(figure).collect(),
-    }
+    Judged::claim(name, holds, 4, figures)
 }
 
 /// Words for an arm.

@@ -12,9 +12,7 @@ use crate::hook::reduce::{Histogram, Reducer, Sample};
 use crate::hook::{Selector, SiteTable};
 use crate::models::{Model, Network};
 use crate::store::Tokenizer;
-use crate::store::atlas::{
-    ARRAYS, Arrays, DATABASE, Database, ExampleRow, GroupRow, LabelRow, ProfileRow, SiteRow, UnitRow,
-};
+use crate::store::atlas::{Arrays, ExampleRow, GroupRow, LabelRow, ProfileRow, SiteRow, UnitRow};
 use crate::{Error, Result};
 
 pub use weights::{Effect, Effects, Neighbour};
@@ -86,17 +84,8 @@ pub struct Example {
 /// wrong with the atlas.
 pub fn page(model: &Model, atlas: &Path, selector: &Selector) -> Result<Page> {
     let (site, number, name) = single(model.decoder.sites(), selector)?;
-    let (about, arrays) = scan::open(&atlas.join(ARRAYS))?;
-    let database = Database::open(&atlas.join(DATABASE))?;
+    let (about, arrays, database) = scan::open_of(model, atlas)?;
     let run = database.run()?;
-    let own = model.folder.identity()?.sha256;
-    if run.model_sha256 != own || about.job.model != own {
-        return Err(Error::file(
-            atlas,
-            format!("this is an atlas of another model: expected sha256 {own}, got {}", run.model_sha256),
-            "name the atlas of this model, or scan it",
-        ));
-    }
     let sites = database.sites()?;
     let Some(index) = sites.iter().position(|s| s.name == site) else {
         let known: Vec<&str> = sites.iter().map(|s| s.name.as_str()).take(6).collect();

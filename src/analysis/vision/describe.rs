@@ -5,11 +5,11 @@ use candle_core::{D, Tensor};
 use serde::{Deserialize, Serialize};
 
 use super::super::label::pmi;
-use super::units::scaled_mask;
+use super::units::{Maps, NetworkMaps, scaled_mask};
 use super::words::Vocabulary;
 use crate::data::ImageSet;
-use crate::hook::{Pass, Record, Registry, Tap};
-use crate::models::{Captioner, Convolutional, Input, Network, Side, State, Tokens, execute::observe};
+use crate::hook::Tap;
+use crate::models::{Captioner, Convolutional, Input, Network, Side, State, Tokens};
 use crate::nn::Form;
 use crate::report::Progress;
 use crate::{Error, Result};
@@ -35,12 +35,8 @@ pub fn features(net: &Convolutional, set: &ImageSet, sets: &[Vec<Exemplar>], pro
     if k == 0 || sets.iter().any(|s| s.len() != k) {
         return Err(Error::invalid("exemplar sets of different sizes, or none", "give each set as many exemplars"));
     }
-    let layers = net.config().layers.len();
-    let width: usize = net.config().layers.iter().map(|l| l.channels).sum();
-    let site = |l: usize| format!("conv.{l}.hook_post");
-    let records: Result<Vec<Record>> = (0..layers).map(|l| Ok(Record::whole(site(l).parse()?))).collect();
-    let pass = Pass { name: "run".into(), records: records?, ..Pass::default() };
-    let [_, height, full] = set.shape;
+    let source = NetworkMaps { net, set };
+    let width: usize = source.channels().iter().sum();
     let mut places: Vec<(usize, usize, usize)> = Vec::new();
     for (s, exemplars) in sets.iter().enumerate() {
         places.extend(exemplars.iter().enumerate().map(|(e, exemplar)| (exemplar.image, s, e)));
@@ -51,14 +47,12 @@ pub fn features(net: &Convolutional, set: &ImageSet, sets: &[Vec<Exemplar>], pro
     for group in places.chunk_by(|a, b| a.0 / BATCH == b.0 / BATCH) {
         let first = group[0].0 / BATCH * BATCH;
         let images: Vec<usize> = (first..(first + BATCH).min(set.len())).collect();
-        let records = observe(net, &Input::Images(set.batch(&images)?), &pass, &Registry::elementary())?.records;
         let mut before = 0;
-        for l in 0..layers {
-            let map = records.get(&site(l))?;
+        for map in source.maps(&images)? {
             let (_, channels, h, w) = map.dims4()?;
             let values: Vec<f32> = map.flatten_all()?.to_vec1()?;
             for (image, s, e) in group {
-                let weights = scaled_mask(&sets[*s][*e].mask, [height, full], [h, w]);
+                let weights = scaled_mask(&sets[*s][*e].mask, source.size(), [h, w]);
                 let own = &values[(image - first) * channels * h * w..][..channels * h * w];
                 let into = &mut features[(s * k + e) * width + before..][..channels];
                 for (f, channel) in into.iter_mut().zip(own.chunks_exact(h * w)) {

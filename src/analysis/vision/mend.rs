@@ -6,21 +6,19 @@ use std::collections::BTreeMap;
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
-use super::cuts::{Curve, right, silencing};
+use super::cuts::{Curve, at_random, right, silencing};
 use super::units::Unit;
+use crate::analysis::measure::mean;
 use crate::analysis::{Estimate, Figures};
 use crate::data::ImageSet;
 use crate::models::{Convolutional, Network};
-use crate::report::chart::{Axis, Chart, Line, Plot};
 use crate::report::{Better, Block, Cell, Column, Report, Table};
 use crate::{Error, Result};
 
 /// Most units that are silenced together.
 const MOST: usize = 24;
-
-fn mean(values: &[f64]) -> f64 {
-    values.iter().sum::<f64>() / values.len().max(1) as f64
-}
+/// Random orders that mending is compared with.
+const DRAWS: u64 = 5;
 
 /// The candidates in the order of validation accuracy with each alone silenced, best first, and how many of them are best
 /// together.
@@ -49,9 +47,9 @@ pub fn search<'a>(
 /// What mending did to a network.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Repair {
-    /// The word that labels were searched for.
+    /// What the labels of the candidates name.
     pub word: String,
-    /// Units whose label has it.
+    /// Units whose label names it.
     pub candidates: usize,
     /// Those that were silenced.
     pub silenced: Vec<Unit>,
@@ -59,47 +57,68 @@ pub struct Repair {
     pub before: Estimate,
     /// After.
     pub after: Estimate,
-    /// With as many random units silenced.
+    /// With as many random units silenced, mean over draws.
     pub random: Estimate,
-    /// Accuracy on test images against units silenced.
-    pub curve: Curve,
+    /// After less before, image by image.
+    pub gain: Estimate,
+    /// The same for random units.
+    pub random_gain: Estimate,
+    /// Accuracy on test images against units silenced: the candidates in their order, random units.
+    pub curves: [Curve; 2],
 }
 
-/// Silences what helps among `candidates`; `chance` are units in random orders.
+/// Silences what helps among `candidates`; `all` are the units that random ones are drawn from. Without a candidate that
+/// helps, nothing is silenced.
 ///
 /// # Errors
-/// No candidates, images without labels.
+/// Images without labels.
 pub fn repair(
     net: &Convolutional,
     word: &str,
     candidates: &[&Unit],
-    chance: &[Vec<&Unit>],
-    validation: &ImageSet,
-    test: &ImageSet,
+    all: &[Unit],
+    [validation, test]: [&ImageSet; 2],
     seed: u64,
 ) -> Result<Repair> {
-    if candidates.is_empty() {
-        return Err(Error::invalid(
-            format!("no unit has a label that holds and has the word `{word}`"),
-            "name a word of the labels that are listed",
-        ));
-    }
     let (order, best) = search(net, candidates, validation)?;
     let on = |units: &[&Unit]| right(net, test, &silencing(units)?);
-    let points = (0..=order.len()).map(|n| Ok((n, mean(&on(&order[..n])?)))).collect::<Result<_>>()?;
-    let mut random = Vec::new();
-    for order in chance {
-        random.extend(on(&order[..best.min(order.len())])?);
+    let points = points(net, &order, test)?;
+    let (before, after) = (on(&[])?, on(&order[..best])?);
+    let mut random = vec![0.0; before.len()];
+    let mut by_chance = vec![0.0; points.len()];
+    for draw in 0..DRAWS {
+        let chance = at_random(all, seed, draw);
+        let first = |n: usize| &chance[..n.min(chance.len())];
+        random.iter_mut().zip(on(first(best))?).for_each(|(sum, right)| *sum += right / DRAWS as f64);
+        for (n, sum) in by_chance.iter_mut().enumerate() {
+            *sum += mean(&on(first(n))?) / DRAWS as f64;
+        }
     }
+    let estimate = |values: &[f64]| Estimate::mean(values, seed);
+    let over = |values: &[f64]| estimate(&values.iter().zip(&before).map(|(a, b)| a - b).collect::<Vec<_>>());
     Ok(Repair {
         word: word.into(),
         candidates: candidates.len(),
         silenced: order[..best].iter().map(|u| (*u).clone()).collect(),
-        before: Estimate::mean(&on(&[])?, seed),
-        after: Estimate::mean(&on(&order[..best])?, seed),
-        random: Estimate::mean(&random, seed),
-        curve: Curve { name: format!("units labelled `{word}`"), points },
+        gain: over(&after),
+        random_gain: over(&random),
+        before: estimate(&before),
+        after: estimate(&after),
+        random: estimate(&random),
+        curves: [
+            Curve { name: format!("units whose label names `{word}`"), points },
+            Curve { name: "random units".into(), points: by_chance.into_iter().enumerate().collect() },
+        ],
     })
+}
+
+/// Accuracy with the first n units of an order silenced, for every n.
+///
+/// # Errors
+/// Images without labels.
+pub fn points(net: &Convolutional, order: &[&Unit], test: &ImageSet) -> Result<Vec<(usize, f64)>> {
+    let point = |n: usize| Ok((n, mean(&right(net, test, &silencing(&order[..n])?)?)));
+    (0..=order.len()).map(point).collect()
 }
 
 /// The same network with the units silenced in its weights: the filter (or the gain of its norm) and its bias are 0, so that
@@ -138,25 +157,23 @@ impl Report for Repair {
     fn blocks(&self) -> Vec<Block> {
         let n = self.silenced.len();
         let columns = vec![Column::new("network"), Column::new("accuracy on test images").better(Better::More)];
+        let row = |what: String, value: &Estimate| vec![Cell::text(what), value.cell(3)];
         let rows = vec![
-            vec![Cell::text("as it is"), self.before.cell(3)],
-            vec![Cell::text(format!("{n} units labelled `{}` silenced", self.word)), self.after.cell(3)],
-            vec![Cell::text(format!("{n} random units silenced")), self.random.cell(3)],
+            row("as it is".into(), &self.before),
+            row(format!("{n} units silenced, found by label"), &self.after),
+            row(format!("{n} random units silenced"), &self.random),
+            row("gain by label, image by image".into(), &self.gain),
+            row("gain by random units".into(), &self.random_gain),
         ];
-        let points = self.curve.points.iter().map(|(n, a)| (*n as f64, *a)).collect();
         let names: Vec<String> = self.silenced.iter().map(Unit::name).collect();
         vec![
+            Block::text(format!(
+                "{} units have a label that holds and names `{}`. They are sorted by what silencing each does to accuracy \
+                 on validation images, and as many are silenced as is best there.",
+                self.candidates, self.word
+            )),
             Block::Table(Table { columns, rows }),
             Block::text(format!("Silenced: {}.", if n == 0 { "none".into() } else { names.join(", ") })),
-            Block::Chart(Chart {
-                title: format!("Accuracy with units labelled `{}` silenced", self.word),
-                caption: "Test images; units in the order of their effect on validation images.".into(),
-                plot: Plot::Lines {
-                    x: Axis::new("units silenced"),
-                    y: Axis::new("accuracy"),
-                    series: vec![Line { name: self.curve.name.clone(), points, band: Vec::new(), reference: false }],
-                },
-            }),
         ]
     }
 }
@@ -166,7 +183,9 @@ impl Figures for Repair {
         vec![
             ("before".into(), self.before.value),
             ("after".into(), self.after.value),
-            ("random".into(), self.random.value),
+            ("gain".into(), self.gain.value),
+            ("gain.random".into(), self.random_gain.value),
+            ("candidates".into(), self.candidates as f64),
         ]
     }
 }

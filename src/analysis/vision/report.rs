@@ -11,7 +11,8 @@ fn number(value: f64) -> Cell {
     Cell::Number { value, digits: 3 }
 }
 
-fn lines(title: &str, caption: &str, x: &str, y: &str, curves: &[Curve]) -> Block {
+/// Curves of accuracy against units silenced.
+pub(super) fn lines(title: &str, caption: &str, x: &str, y: &str, curves: &[Curve]) -> Block {
     let line = |curve: &Curve| Line {
         name: curve.name.clone(),
         points: curve.points.iter().map(|(n, a)| (*n as f64, *a)).collect(),
@@ -173,47 +174,32 @@ impl Figures for Study {
 
 impl Report for Mended {
     fn blocks(&self) -> Vec<Block> {
-        let columns = vec![Column::new("network"), Column::new("images"), Column::new("accuracy").better(Better::More)];
-        let row = |what: String, images: &str, cell: Cell| vec![Cell::text(what), Cell::text(images), cell];
-        let lie = "a random sign on each";
-        let n = self.silenced.len();
-        let rows = vec![
-            row("as trained".into(), "half with a true sign, as in training", self.as_trained.cell(3)),
-            row("as trained".into(), lie, self.before.cell(3)),
-            row(format!("{n} units silenced, found by label"), lie, self.after.cell(3)),
-            row(format!("{n} random units silenced"), lie, self.random.cell(3)),
-            row("gain by label, image by image".into(), lie, self.gain.cell(3)),
-            row("gain by random units".into(), lie, self.random_gain.cell(3)),
-            row("the best of all units silenced, found without labels".into(), lie, self.searched.cell(3)),
-        ];
-        vec![
-            Block::text(format!(
-                "A network learns to tell four shapes apart where half of the images carry a sign in a corner that tells \
-                 the shape. {} of its {} units have a label that names the sign. They are sorted by what silencing each \
-                 does to accuracy on validation images, and as many are silenced as is best there.",
-                self.candidates, self.units
-            )),
-            Block::Table(Table { columns, rows }),
-            lines(
-                "Accuracy where signs lie, with units silenced",
-                "On test images; units in the order of their effect on validation images.",
-                "units silenced",
-                "accuracy",
-                &self.curves,
-            ),
-        ]
+        let mut blocks = vec![Block::text(format!(
+            "A network of {} units learns to tell four shapes apart where half of the images carry a sign in a corner that \
+             tells the shape; it is right about {} of such images. In all that follows every image carries a random sign. \
+             Searching all units without labels finds what is right about {}.",
+            self.units,
+            self.as_trained.cell(3),
+            self.searched.cell(3)
+        ))];
+        blocks.extend(self.repair.blocks());
+        let curves: Vec<Curve> = self.repair.curves.iter().chain([&self.curve]).cloned().collect();
+        blocks.push(lines(
+            "Accuracy where signs lie, with units silenced",
+            "On test images; units in the order of their effect on validation images.",
+            "units silenced",
+            "accuracy",
+            &curves,
+        ));
+        blocks
     }
 }
 
 impl Figures for Mended {
     fn figures(&self) -> Vec<(String, f64)> {
-        vec![
-            ("before".into(), self.before.value),
-            ("after".into(), self.after.value),
-            ("random".into(), self.random.value),
-            ("searched".into(), self.searched.value),
-            ("as_trained".into(), self.as_trained.value),
-            ("candidates".into(), self.candidates as f64),
-        ]
+        let mut figures = self.repair.figures();
+        figures.push(("searched".into(), self.searched.value));
+        figures.push(("as_trained".into(), self.as_trained.value));
+        figures
     }
 }

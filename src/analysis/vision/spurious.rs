@@ -9,10 +9,10 @@ use serde::{Deserialize, Serialize};
 
 use super::super::label::Bits;
 use super::concepts::Concepts;
-use super::cuts::{Curve, at_random, right, silencing};
+use super::cuts::{Curve, right, silencing};
 use super::labels::{Labels, labels};
 use super::learn::{Training, classifier};
-use super::mend::search;
+use super::mend::{Repair, points, repair, search};
 use super::names::Naming;
 use super::units::Unit;
 use crate::analysis::Estimate;
@@ -26,34 +26,20 @@ use crate::{Error, Result};
 pub const SIGN: &str = "sign";
 /// Channels of the network.
 const CHANNELS: [usize; 3] = [16, 32, 64];
-/// Random orders.
-const DRAWS: u64 = 5;
 
 /// What mending did.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Mended {
-    /// Units whose label names the sign.
-    pub candidates: usize,
     /// Units of the network.
     pub units: usize,
-    /// Of those, silenced.
-    pub silenced: Vec<String>,
-    /// Accuracy on images without a lie (as in training), before.
+    /// Accuracy on images whose signs tell the truth, as in training, before.
     pub as_trained: Estimate,
-    /// Accuracy on test images, before.
-    pub before: Estimate,
-    /// After silencing.
-    pub after: Estimate,
-    /// After silencing as many units drawn at random, mean over draws.
-    pub random: Estimate,
-    /// After less before, image by image.
-    pub gain: Estimate,
-    /// The same for random units.
-    pub random_gain: Estimate,
-    /// After the same search among all units, without labels.
+    /// Silencing by label.
+    pub repair: Repair,
+    /// Accuracy on test images after the same search among all units, without labels.
     pub searched: Estimate,
-    /// Accuracy on test images against units silenced.
-    pub curves: Vec<Curve>,
+    /// Accuracy on test images against units silenced, in the order of that search.
+    pub curve: Curve,
     /// The labels.
     pub labels: Labels,
 }
@@ -103,48 +89,17 @@ pub fn mend(sizes: Sizes, progress: &Progress) -> Result<(Convolutional, Mended)
     let candidates: Vec<&Unit> = labels.units.iter().filter(named).map(|n| &n.unit).collect();
     let all: Vec<Unit> = labels.units.iter().map(|n| n.unit.clone()).collect();
     progress.task("mending");
-    let on = |signed: &Signed, units: &[&Unit]| right(&net, &signed.scenes.images, &silencing(units)?);
-    let mean = |values: Vec<f64>| values.iter().sum::<f64>() / values.len().max(1) as f64;
-    if candidates.is_empty() {
-        return Err(Error::invalid("no unit's label names the sign", "train longer, or on more images"));
-    }
+    let images = [&validation, &test].map(|signed| &signed.scenes.images);
+    let repair = repair(&net, SIGN, &candidates, &all, images, seed)?;
     let everything: Vec<&Unit> = all.iter().collect();
-    let (order, best) = search(&net, &candidates, &validation.scenes.images)?;
-    let (any_order, any_best) = search(&net, &everything, &validation.scenes.images)?;
-    let points = |order: &[&Unit]| -> Result<Vec<(usize, f64)>> {
-        (0..=order.len()).map(|n| Ok((n, mean(on(&test, &order[..n])?)))).collect()
-    };
-    let (by_label, of_all) = (points(&order)?, points(&any_order)?);
-    let chosen = &order[..best];
-    let (before, after) = (on(&test, &[])?, on(&test, chosen)?);
-    let less = |values: &[f64]| -> Vec<f64> { values.iter().zip(&before).map(|(a, b)| a - b).collect() };
-    let mut by_chance = vec![0.0; before.len()];
-    let mut curve = vec![0.0; by_label.len()];
-    for draw in 0..DRAWS {
-        let order = at_random(&all, seed, draw);
-        let right = on(&test, &order[..chosen.len()])?;
-        by_chance.iter_mut().zip(right).for_each(|(sum, right)| *sum += right / DRAWS as f64);
-        for (n, sum) in curve.iter_mut().enumerate() {
-            *sum += mean(on(&test, &order[..n])?) / DRAWS as f64;
-        }
-    }
-    let estimate = |values: Vec<f64>| Estimate::mean(&values, seed);
+    let (order, best) = search(&net, &everything, images[0])?;
+    let on = |images, units: &[&Unit]| Ok::<_, Error>(Estimate::mean(&right(&net, images, &silencing(units)?)?, seed));
     let mended = Mended {
-        candidates: candidates.len(),
         units: all.len(),
-        silenced: chosen.iter().map(|u| u.name()).collect(),
-        as_trained: estimate(on(&like, &[])?),
-        gain: estimate(less(&after)),
-        random_gain: estimate(less(&by_chance)),
-        before: estimate(before),
-        after: estimate(after),
-        random: estimate(by_chance),
-        searched: estimate(on(&test, &any_order[..any_best])?),
-        curves: vec![
-            Curve { name: "units whose label names the sign".into(), points: by_label },
-            Curve { name: "all units, without labels".into(), points: of_all },
-            Curve { name: "random units".into(), points: curve.into_iter().enumerate().collect() },
-        ],
+        as_trained: on(&like.scenes.images, &[])?,
+        repair,
+        searched: on(images[1], &order[..best])?,
+        curve: Curve { name: "all units, without labels".into(), points: points(&net, &order, images[1])? },
         labels,
     };
     Ok((net, mended))

@@ -17,11 +17,12 @@ use std::collections::BTreeMap;
 
 use candle_core::{D, DType, Device, Tensor, Var};
 
+use super::model::FolderWeights;
 use super::transformer::WeightSource;
-use super::{Images, Input, Network, State};
+use super::{Images, Input, Network, OpenOptions, State};
 use crate::hook::{Axis, Context, Kind, Site, SiteId, SiteTable, Tap, random};
 use crate::nn::{Activation, Conv2d, Form, Layout, Linear};
-use crate::store::{ModelFolder, Storage};
+use crate::store::ModelFolder;
 use crate::{Error, Result};
 
 pub use config::{ConvLayer, ConvolutionalConfig, Pool};
@@ -121,18 +122,9 @@ impl Convolutional {
     /// # Errors
     /// A config of another kind of model, weights that are missing or of the wrong shape.
     pub fn open(folder: &ModelFolder) -> Result<Self> {
-        struct Folder {
-            weights: crate::store::Weights,
-        }
-        impl WeightSource for Folder {
-            fn names(&self) -> Vec<String> {
-                self.weights.names().map(str::to_string).collect()
-            }
-            fn tensor(&self, name: &str, shape: &[usize]) -> Result<Tensor> {
-                self.weights.tensor_on(name, shape, Storage::F32, &Device::Cpu)
-            }
-        }
-        Self::new(ConvolutionalConfig::read(folder.config())?, &Folder { weights: folder.weights()? })
+        let options = OpenOptions::default();
+        let weights = FolderWeights { weights: folder.weights()?, options: &options };
+        Self::new(ConvolutionalConfig::read(folder.config())?, &weights)
     }
 
     /// Variables for a network without batch norms, drawn as He et al. (2015) do: standard deviation sqrt(2 / inputs),
