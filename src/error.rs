@@ -56,6 +56,9 @@ pub enum Error {
         /// The system's reason.
         source: std::io::Error,
     },
+    /// Whoever watches the work has stopped it.
+    #[error("stopped: {0}")]
+    Stopped(&'static str),
     /// A tensor operation failed: a defect of this crate or memory that ran out.
     #[error("tensor operation failed: {}", first_line(.0))]
     Tensor(#[from] candle_core::Error),

@@ -1,7 +1,7 @@
 //! optrode records and steers every neuron: interpretability and neuron editing for language models and
 //! bio-inspired networks, on Candle.
 //!
-//! The layout, top to bottom (imports point only downward): [`cli`], [`probe`], [`papers`], [`analysis`], [`train`], [`data`],
+//! The layout, top to bottom (imports point only downward): [`cli`], [`serve`], [`probe`], [`papers`], [`analysis`], [`train`], [`data`],
 //! [`generate`], [`models`],
 //! [`nn`], [`report`], [`store`], [`hook`]. Start with [`models::Model`] and [`hook::Selector`].
 #![warn(missing_docs)]
@@ -18,6 +18,7 @@ pub mod nn;
 pub mod papers;
 pub mod probe;
 pub mod report;
+pub mod serve;
 pub mod store;
 pub mod train;
 

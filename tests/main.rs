@@ -22,6 +22,7 @@ mod report;
 mod scan;
 mod schema;
 mod selector;
+mod serve;
 mod store;
 mod sweep;
 mod train;

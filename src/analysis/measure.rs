@@ -108,3 +108,42 @@ pub(super) fn middle(ascending: &[f64]) -> (f64, f64) {
 pub fn mean(x: &[f64]) -> f64 {
     x.iter().sum::<f64>() / x.len() as f64
 }
+
+/// A distribution over the vocabulary, as log probabilities in nats.
+///
+/// In f64: probabilities that sum to one only to f32's precision give divergences below zero.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LogProbs(Vec<f64>);
+
+impl LogProbs {
+    /// The softmax of a row of logits.
+    pub fn new(logits: &[f32]) -> Self {
+        let top = f64::from(logits.iter().fold(f32::NEG_INFINITY, |m, x| m.max(*x)));
+        let total: f64 = logits.iter().map(|x| (f64::from(*x) - top).exp()).sum();
+        let log_total = top + total.ln();
+        Self(logits.iter().map(|x| f64::from(*x) - log_total).collect())
+    }
+
+    /// log p of a token.
+    pub fn of(&self, id: u32) -> f64 {
+        self.0.get(id as usize).copied().unwrap_or(f64::NEG_INFINITY)
+    }
+
+    /// The `n` likeliest tokens, the first of equals first.
+    pub fn top(&self, n: usize) -> Vec<u32> {
+        let mut order: Vec<u32> = (0..self.0.len() as u32).collect();
+        let before = |a: &u32, b: &u32| self.of(*b).total_cmp(&self.of(*a)).then(a.cmp(b));
+        if n < order.len() {
+            order.select_nth_unstable_by(n, before);
+            order.truncate(n);
+        }
+        order.sort_by(before);
+        order
+    }
+
+    /// KL(self || other), nats.
+    pub fn divergence(&self, other: &Self) -> f64 {
+        let term = |(p, q): (&f64, &f64)| p.exp() * (p - q);
+        self.0.iter().zip(&other.0).map(term).sum()
+    }
+}

@@ -5,7 +5,8 @@ use sysinfo::{MemoryRefreshKind, RefreshKind, System};
 
 use crate::hook::{Axis, SiteTable};
 use crate::report::{Block, Cell, Column, Table};
-use crate::store::{ModelFolder, Storage};
+use crate::models::{Model, OpenOptions};
+use crate::store::{ModelFolder, Storage, resolve};
 use crate::{Error, Result};
 
 /// Bytes that the program and its libraries take before they do anything.
@@ -113,4 +114,15 @@ pub fn readable(bytes: u64) -> String {
         _ if value < 10.0 => format!("{value:.1} {}", units[unit]),
         _ => format!("{value:.0} {}", units[unit]),
     }
+}
+
+/// Opens a model, if its weights fit into memory.
+///
+/// # Errors
+/// As [`Model::open`]; weights that do not fit.
+pub fn open(reference: &str, options: &OpenOptions) -> Result<Model> {
+    let weights = weights(&resolve(reference, &options.hub)?, options.storage)?;
+    let needs = Needs::default().and("weights", weights).and("program and libraries", PROGRAM);
+    needs.check(available(), "keep the weights as --dtype bf16, or run on a larger machine")?;
+    Model::open(reference, options)
 }

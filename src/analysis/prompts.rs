@@ -6,6 +6,7 @@
 //! - *questions*: templates of a file, such as the lens prompts' `flexible-generalization.json`, with two arguments.
 //! - *greater than* (Hanna 2023): "The war lasted from the year 1741 to the year 17" - a later year, not an earlier one.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::corpus::permutation;
@@ -17,7 +18,7 @@ use crate::models::Model;
 use crate::{Error, Result};
 
 /// A set of prompts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Set {
     /// Random tokens that begin again.

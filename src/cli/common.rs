@@ -8,14 +8,14 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::analysis::memory::{self, Needs};
+use crate::analysis::memory;
 use crate::analysis::patching::Pair;
 use crate::analysis::{clamp, prompts, read_edits};
 use crate::data::read_questions;
 use crate::hook::{Edit, Standing, Values};
 use crate::models::{Model, OpenOptions};
 use crate::report::{Cell, Figure, Report, html, terminal};
-use crate::store::{Bundle, EditFile, HubOptions, Storage, bundle, check_writable, resolve, write_atomic};
+use crate::store::{Bundle, EditFile, HubOptions, Storage, bundle, check_writable, write_atomic};
 use crate::{Error, Result};
 
 /// Which model, and how it is held.
@@ -124,11 +124,7 @@ impl ModelArgs {
 
     /// Opens it, if its weights fit into memory.
     pub fn open(&self) -> Result<Model> {
-        let options = self.options()?;
-        let weights = memory::weights(&resolve(&self.model, &options.hub)?, options.storage)?;
-        let needs = Needs::default().and("weights", weights).and("program and libraries", memory::PROGRAM);
-        needs.check(memory::available(), "keep the weights as --dtype bf16, or run on a larger machine")?;
-        Model::open(&self.model, &options)
+        memory::open(&self.model, &self.options()?)
     }
 }
 

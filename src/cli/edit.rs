@@ -8,13 +8,13 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 
 use super::common::{EditArgs, ModelArgs, print_json};
-use crate::analysis::bake::{Texts, Verified, bake, card, reason, verify};
+use crate::analysis::bake::{self, Texts, Verified, reason, verify};
 use crate::analysis::registry;
 use crate::generate::{Generated, Generator, Options};
 use crate::hook::{Edit, Pass, Values};
 use crate::models::{Model, Network, OpenOptions, Side, Tokens};
 use crate::report::{Block, Cell, Column, Report, Table, terminal};
-use crate::store::{Bundle, ModelFolder, write_atomic};
+use crate::store::Bundle;
 use crate::{Error, Result};
 
 /// Arguments of `optrode edit`.
@@ -147,7 +147,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             let bundle = edits.bundle(&model)?;
             let edited = Model::open(&edited.display().to_string(), &model_options)?;
             let verified = verify(&model, &bundle, &edited, &check.texts(&model)?, check.rounding)?;
-            answer(&verified, Vec::new(), json!({}), check.json)
+            answer(&verified, check.json)
         }
     }
 }
@@ -290,73 +290,19 @@ fn apply(model: &Model, edits: &EditArgs, prompt: &str, most: usize, as_json: bo
     print(&blocks)
 }
 
-/// Bakes, writes, reads again, compares; the folder appears only if both agree.
 fn export(args: &ModelArgs, edits: &EditArgs, out: &Path, check: &CheckArgs) -> anyhow::Result<ExitCode> {
     if out.symlink_metadata().is_ok() {
+        // Before the model is read.
         return Err(Error::file(out, "this exists already", "name a folder that does not exist").into());
     }
     let model = args.open()?;
     let bundle = edits.bundle(&model)?;
     some(&bundle.file.edits)?;
-    let texts = check.texts(&model)?;
-    let baked = bake(&model, &bundle)?;
-    let parent = out.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    std::fs::create_dir_all(parent).map_err(Error::io(parent))?;
-    let folder = tempfile::Builder::new().prefix(".optrode-").tempdir_in(parent).map_err(Error::io(parent))?;
-    baked.write(&model, folder.path())?;
-    let edited = Model::open(&folder.path().display().to_string(), &args.options()?)?;
-    let verified = verify(&model, &bundle, &edited, &texts, check.rounding)?;
-    if !verified.holds {
-        return Err(Error::invalid(
-            format!(
-                "the exported weights do not do what the edits do: logits differ by {:.1e}, KL {:.1e} nats per token",
-                verified.logits, verified.kl
-            ),
-            "nothing was written; raise --rounding if that of the stored type is meant to pass",
-        )
-        .into());
+    let exported = bake::export(&model, &bundle, &args.options()?, &check.texts(&model)?, check.rounding, out)?;
+    match check.json {
+        true => print_json(&json!(exported)).map(|()| ExitCode::SUCCESS),
+        false => print(&exported.blocks()),
     }
-    let readme = folder.path().join("README.md");
-    let text = card(&model, &bundle, &baked, &verified)?;
-    write_atomic(&readme, |file| file.write_all(text.as_bytes()).map_err(Error::io(&readme)))?;
-    readable(folder.path())?;
-    std::fs::rename(folder.path(), out).map_err(Error::io(out))?;
-    let identity = ModelFolder::open(out)?.identity()?.sha256;
-    let columns = vec![
-        Column::new("tensor"),
-        Column::new("values"),
-        Column::new("changed"),
-        Column::new("largest difference"),
-        Column::new("rounding"),
-    ];
-    let row = |c: &crate::analysis::bake::Change| {
-        vec![
-            Cell::text(&c.tensor),
-            Cell::count(c.of),
-            Cell::count(c.changed),
-            Cell::Error(c.largest),
-            Cell::Error(c.rounding),
-        ]
-    };
-    let mut blocks = vec![Block::Table(Table { columns, rows: baked.changes.iter().map(row).collect() })];
-    if baked.untied {
-        blocks.push(Block::text("The unembedding was tied to the embeddings; it is now a tensor of its own."));
-    }
-    blocks.push(Block::text(format!("Written to {}, sha256 {identity}.", out.display())));
-    let facts = json!({ "out": out, "sha256": identity, "changes": baked.changes, "untied": baked.untied });
-    answer(&verified, blocks, facts, check.json)
-}
-
-/// A temporary folder is private; a written one should be as readable as any other of the user.
-#[cfg(unix)]
-fn readable(folder: &Path) -> Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o755)).map_err(Error::io(folder))
-}
-
-#[cfg(not(unix))]
-fn readable(_: &Path) -> Result<()> {
-    Ok(())
 }
 
 fn some(edits: &[Edit]) -> Result<()> {
@@ -366,16 +312,12 @@ fn some(edits: &[Edit]) -> Result<()> {
     }
 }
 
-fn answer(verified: &Verified, mut blocks: Vec<Block>, mut facts: Value, as_json: bool) -> anyhow::Result<ExitCode> {
-    let code = if verified.holds { ExitCode::SUCCESS } else { ExitCode::from(1) };
-    if as_json {
-        facts["verified"] = json!(verified);
-        print_json(&facts)?;
-        return Ok(code);
+fn answer(verified: &Verified, as_json: bool) -> anyhow::Result<ExitCode> {
+    match as_json {
+        true => print_json(&json!({ "verified": verified }))?,
+        false => print(&verified.blocks()).map(|_| ())?,
     }
-    blocks.extend(verified.blocks());
-    print(&blocks)?;
-    Ok(code)
+    Ok(if verified.holds { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
 fn print(blocks: &[Block]) -> anyhow::Result<ExitCode> {

@@ -26,6 +26,7 @@ mod replay;
 mod reproduce;
 mod run;
 mod scan;
+mod serve;
 mod sites;
 mod steer;
 mod train;
@@ -96,6 +97,8 @@ enum Command {
     Reproduce(reproduce::Args),
     /// Train the embedded model organism anew.
     Train(train::Args),
+    /// The local dashboard: a debugger for neurons in the browser.
+    Serve(serve::Args),
     /// Find models on the Hub and in its cache.
     Hub(hub::Args),
 }
@@ -166,6 +169,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Bio(args) => bio::run(&args),
         Command::Reproduce(args) => reproduce::run(&args),
         Command::Train(args) => train::run(&args),
+        Command::Serve(args) => serve::run(&args),
         Command::Hub(args) => hub::run(&args),
     }
 }

@@ -3,20 +3,14 @@
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
-
-use tempfile::TempDir;
 
 use super::common::{ModelArgs, print_json};
-use crate::analysis::scan::{self, Job, Options, Origin, Unwatched};
+use crate::analysis::scan::{self, Unwatched};
 use crate::analysis::unit;
-use crate::data::organism::embedded;
-use crate::data::{DocumentOptions, Documents};
 use crate::hook::Selector;
-use crate::models::{Model, OpenOptions};
+use crate::models::Model;
 use crate::report::{Block, Report, terminal};
-use crate::store::write_atomic;
-use crate::{Error, Result};
+use crate::Error;
 
 /// Arguments of `optrode neuron`.
 #[derive(Debug, clap::Args)]
@@ -44,10 +38,10 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let options = args.model.options()?;
     let model = Model::open(&args.model.model, &options)?;
     // The folder of a quick scan goes away with this.
-    let quick = args.atlas.is_none().then(|| quick(&model, &options)).transpose()?;
+    let quick = args.atlas.is_none().then(|| scan::quick(&model, &options, &mut Unwatched)).transpose()?;
     let page = match (&args.atlas, &quick) {
         (Some(atlas), _) => unit::page(&model, atlas, &args.unit)?,
-        (None, Some(quick)) => unit::page(&model, &quick.path().join("atlas"), &args.unit)?,
+        (None, Some(quick)) => unit::page(&model, &quick.path().join(scan::QUICK), &args.unit)?,
         (None, None) => return Err(Error::invalid("there is no atlas", "name one with --atlas").into()),
     };
     if args.json {
@@ -61,26 +55,4 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         write!(io::stdout().lock(), "{}", terminal::render(&blocks, &terminal::Style::stdout()))?;
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// Paragraphs of each language that a quick scan reads.
-const PARAGRAPHS: u64 = 30;
-
-/// The atlas of some of the program's own texts, in a temporary folder.
-fn quick(model: &Model, options: &OpenOptions) -> Result<TempDir> {
-    let folder = tempfile::tempdir().map_err(Error::io(std::env::temp_dir()))?;
-    let texts = folder.path().join("texts");
-    for set in embedded::texts() {
-        let path = texts.join(format!("{}.txt", set.name));
-        write_atomic(&path, |file| file.write_all(set.texts.join("\n").as_bytes()).map_err(Error::io(&path)))?;
-    }
-    let corpus = texts.display().to_string();
-    // A few seconds' worth.
-    let read = DocumentOptions { per_file: Some(PARAGRAPHS), ..DocumentOptions::default() };
-    let documents = Documents::open(&corpus, read, &options.hub)?;
-    let wanted = Options { heads: true, residual: true, ..Options::default() };
-    let job = Job::of(model, options.storage, &documents, &wanted, None)?;
-    let origin = Origin { model, documents: &documents, corpus: &corpus };
-    scan::scan(&origin, &job, &folder.path().join("atlas"), Duration::from_secs(3600), &mut Unwatched)?;
-    Ok(folder)
 }

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::common::{ModelArgs, OutputArgs, PairArgs};
 
+use crate::analysis::unwatched;
 use crate::analysis::patching::{Component, Direction, Pair, Patching, patching};
 use crate::models::Model;
 use crate::report::{Block, Cell, Column, Report, Table};
@@ -103,7 +104,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         components.extend(wanted.into_iter().filter(|c| !components.contains(c)).collect::<Vec<_>>());
     }
     let direction = if args.noise { Direction::Noise } else { Direction::Denoise };
-    let patching = patching(net, &pairs, &components, direction)?;
+    let patching = patching(net, &pairs, &components, direction, &mut unwatched)?;
     let words = pairs.first().map_or_else(Vec::new, |pair| words(&model, pair));
     let shown = Shown { pairs, patching, words };
     args.output.show("Activation patching", &args.model.model, args.pairs.seed, &shown)?;

@@ -169,7 +169,7 @@ impl scan::Progress for Bar {
         }
     }
 
-    fn advance(&mut self, more: &Extent) {
+    fn advance(&mut self, more: &Extent) -> crate::Result<()> {
         self.done.documents += more.documents;
         self.done.bytes += more.bytes;
         self.done.tokens += more.tokens;
@@ -184,6 +184,7 @@ impl scan::Progress for Bar {
             eprintln!("{}/{} documents, {}", self.done.documents, self.whole.documents, self.message());
             self.shown = Instant::now();
         }
+        Ok(())
     }
 }
 

@@ -90,7 +90,7 @@ pub fn run(job: &Job, progress: &Progress) -> Result<Done> {
 
     let control = job.script.control.as_deref().map(|c| job.script.locate(c));
     let subject = Subject::open(named.as_deref(), control.as_deref(), &job.edits, &job.options)?;
-    let mut steps = stage.steps(&subject, base.as_ref(), "");
+    let mut steps = stage.steps(&subject, base.as_ref(), "")?;
     judge(&job.script, &mut steps, base.as_ref());
 
     let manifest = Manifest {
@@ -161,7 +161,7 @@ impl Stage<'_> {
             }
             Some(Against::Model(name)) => {
                 let subject = Subject::open(Some(name), None, &[], &self.job.options)?;
-                let steps = self.steps(&subject, None, " of the comparison");
+                let steps = self.steps(&subject, None, " of the comparison")?;
                 let record = AgainstRecord::Model(subject.record.clone());
                 Ok((Some(Base::of(subject.record, steps)), Some(record)))
             }
@@ -169,11 +169,12 @@ impl Stage<'_> {
     }
 
     /// Every step, one after the other.
-    fn steps(&self, subject: &Subject, base: Option<&Base>, whose: &str) -> Vec<StepReport> {
+    fn steps(&self, subject: &Subject, base: Option<&Base>, whose: &str) -> Result<Vec<StepReport>> {
         let steps = &self.job.script.steps;
         let run = |(i, step): (usize, &ScriptStep)| {
+            self.progress.check()?;
             self.progress.task(format!("{}{whose} ({} of {})", step.name, i + 1, steps.len()));
-            self.step(step, subject, base)
+            Ok(self.step(step, subject, base))
         };
         steps.iter().enumerate().map(run).collect()
     }

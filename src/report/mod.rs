@@ -27,7 +27,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use chart::Chart;
-pub use progress::Progress;
+pub use visible::visible;
+pub use progress::{Progress, Watcher};
 
 /// Something that can be shown.
 pub trait Report {

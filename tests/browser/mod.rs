@@ -1,6 +1,6 @@
 //! Report pages in a real browser: Debian's `chromium` and `chromium-driver`.
 
-mod driver;
+pub mod driver;
 
 use std::path::{Path, PathBuf};
 

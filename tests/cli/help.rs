@@ -150,8 +150,11 @@ fn every_example_of_every_help_runs() {
         let text = help(&command);
         for example in examples(&text) {
             assert!(example.starts_with("optrode "), "no command: {example}");
+            // A server runs until it is interrupted.
+            let serves = example.starts_with("optrode serve");
+            let wrapped = format!("timeout --preserve-status -s INT 5 {example}");
             let output = std::process::Command::new("sh")
-                .args(["-c", &example])
+                .args(["-c", if serves { &wrapped } else { &example }])
                 .current_dir(here.path())
                 .env("PATH", &path)
                 .env("HF_HOME", here.path().join("hf"))

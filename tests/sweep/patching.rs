@@ -1,5 +1,6 @@
 //! Maps of patches: their ends are what the definitions say.
 
+use optrode::analysis::unwatched;
 use optrode::analysis::patching::{Columns, Component, Direction, Pair, patching};
 use optrode::models::{Decoder, Side};
 use serde_json::json;
@@ -22,7 +23,7 @@ fn maps_of_every_family_have_their_shape_and_are_finite() {
         let components = Component::of(&net);
         whole_blocks += usize::from(components.len() == Component::ALL.len());
         for direction in [Direction::Denoise, Direction::Noise] {
-            let found = patching(&net, &[pair(1), pair(2)], &components, direction).unwrap();
+            let found = patching(&net, &[pair(1), pair(2)], &components, direction, &mut unwatched).unwrap();
             for (map, component) in found.maps.iter().zip(&components) {
                 assert_eq!(map.component, *component);
                 let columns = match component.columns() {
@@ -93,7 +94,7 @@ fn maps_of_heads_are_those_of_runs_with_one_head_patched() {
         let ld = |logits: &[f32]| f64::from(logits[7]) - f64::from(logits[11]);
         let components = [Component::V, Component::Pattern, Component::Q, Component::K, Component::Z];
         for direction in [Direction::Denoise, Direction::Noise] {
-            let found = patching(&net, std::slice::from_ref(&pair), &components, direction).unwrap();
+            let found = patching(&net, std::slice::from_ref(&pair), &components, direction, &mut unwatched).unwrap();
             let (base, source) = match direction {
                 Direction::Denoise => (&pair.corrupted, &pair.clean),
                 Direction::Noise => (&pair.clean, &pair.corrupted),
@@ -129,7 +130,7 @@ fn the_first_stream_where_prompts_differ_has_the_effect_one() {
         corrupted[3] = if clean[3] == 9 { 10 } else { 9 };
         for direction in [Direction::Denoise, Direction::Noise] {
             let pair = Pair { clean: clean.clone(), corrupted: corrupted.clone(), correct: 7, wrong: 11 };
-            let found = patching(&net, &[pair], &[Component::ResidPre], direction).unwrap();
+            let found = patching(&net, &[pair], &[Component::ResidPre], direction, &mut unwatched).unwrap();
             let map = &found.maps[0];
             let expected_kl = if direction == Direction::Denoise { 0.0 } else { found.corrupted_kl };
             assert!((map.effect[0][3] - 1.0).abs() < 1e-3, "{name}: {}", map.effect[0][3]);
@@ -143,7 +144,7 @@ fn the_first_stream_where_prompts_differ_has_the_effect_one() {
 fn pairs_that_cannot_be_compared_are_refused() {
     let net = llama();
     let refused = |pairs: &[Pair], words: &[&str]| {
-        let error = patching(&net, pairs, &Component::ALL, Direction::Denoise).unwrap_err().to_string();
+        let error = patching(&net, pairs, &Component::ALL, Direction::Denoise, &mut unwatched).unwrap_err().to_string();
         assert!(words.iter().all(|w| error.contains(w)), "{error}");
     };
     refused(&[], &["no pair"]);
@@ -153,7 +154,7 @@ fn pairs_that_cannot_be_compared_are_refused() {
     refused(&[Pair { correct: 1_000_000, ..pair(1) }], &["1000000", "vocabulary"]);
     refused(&[Pair { wrong: 7, ..pair(1) }], &["do not tell the prompts apart"]);
     let refused = |components: &[Component], net: &Decoder, words: &[&str]| {
-        let error = patching(net, &[pair(1)], components, Direction::Denoise).unwrap_err().to_string();
+        let error = patching(net, &[pair(1)], components, Direction::Denoise, &mut unwatched).unwrap_err().to_string();
         assert!(words.iter().all(|w| error.contains(w)), "{error}");
     };
     refused(&[Component::Q, Component::Q], &net, &["`q`", "twice"]);

@@ -12,6 +12,7 @@
 use candle_core::{DType, Tensor};
 use serde::{Deserialize, Serialize};
 
+use crate::analysis::unwatched;
 use crate::analysis::patching::{Columns, Component, Direction, Map, Pair, Patching, patching};
 use crate::hook::{Edit, Output, Pass, Record, Registry, Values};
 use crate::models::execute::observe;
@@ -51,7 +52,7 @@ pub fn attribution_patching(
     components: &[Component],
     direction: Direction,
 ) -> Result<Attribution> {
-    let exact = patching(net, pairs, components, direction)?;
+    let exact = patching(net, pairs, components, direction, &mut unwatched)?;
     let blocks = net.facts().layers.len();
     let site = |component: &Component, block: usize| format!("blocks.{block}.{}", component.site());
     let mut sites = Vec::new();

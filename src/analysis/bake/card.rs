@@ -9,7 +9,7 @@ use crate::store::Bundle;
 ///
 /// # Errors
 /// When the model's files cannot be read.
-pub fn card(model: &Model, bundle: &Bundle, baked: &Baked, verified: &Verified) -> Result<String> {
+pub(super) fn card(model: &Model, bundle: &Bundle, baked: &Baked, verified: &Verified) -> Result<String> {
     let mut text = format!(
         "# Edited model\n\nMade with optrode {} from `{}` (sha256 {}). Nothing was trained: the edits below are in the \
          weights; every other tensor is as it was, byte for byte.\n\n",

@@ -14,6 +14,7 @@
 //! is rounded once.
 
 mod card;
+mod export;
 mod steps;
 mod verify;
 
@@ -33,9 +34,10 @@ use crate::store::rewrite::{float_type, rewrite};
 use crate::store::{Bundle, Storage, Weights};
 use crate::{Error, Result};
 
+use card::card;
 use steps::{Step, Target, Unit, cannot, steps};
 
-pub use card::card;
+pub use export::{Exported, export};
 pub use verify::{Texts, Verified, verify};
 
 /// Weights with edits baked in.

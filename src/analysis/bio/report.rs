@@ -32,11 +32,38 @@ impl Report for Ran {
                 blocks.push(self.course(shown));
             }
         }
+        blocks.extend(self.phase_plane());
         blocks
     }
 }
 
 impl Ran {
+    /// Two recorded values against each other, where there are two of one unit each.
+    fn phase_plane(&self) -> Option<Block> {
+        let single = |s: &&Shown| s.shape[1..].iter().product::<usize>() == 1 && s.course.len() > 1;
+        let mut singles = self.sites.iter().filter(single);
+        let (a, b) = (singles.next()?, singles.next()?);
+        if singles.next().is_some() || a.steps != b.steps {
+            return None;
+        }
+        let line = |name: &str, x: &[f64], y: &[f64], reference| Line {
+            name: name.to_string(),
+            points: x.iter().copied().zip(y.iter().copied()).collect(),
+            band: Vec::new(),
+            reference,
+        };
+        let mut series = vec![line(if self.edits.is_empty() { "run" } else { "edited" }, &a.course, &b.course, false)];
+        if let (Some(x), Some(y)) = (&a.unedited_course, &b.unedited_course) {
+            series.push(line("without edits", x, y, true));
+        }
+        Some(Block::Chart(Chart {
+            title: format!("{} against {}", b.name, a.name),
+            caption: "The phase plane of the two, step after step.".to_string(),
+            plot: Plot::Lines { x: Axis::new(&a.name), y: Axis::new(&b.name), series },
+        }))
+    }
+
+
     /// Hz per unit of a mean of spikes; `None` where steps have no length.
     fn hertz(&self, shown: &Shown) -> Option<f64> {
         self.dt.filter(|_| shown.spikes).map(|dt| 1000.0 / dt)

@@ -23,7 +23,7 @@ pub(super) fn patch(
     net: &Decoder,
     base: &[u32],
     source: &[u32],
-    each: &mut dyn FnMut(usize, usize, &[f32]),
+    each: &mut dyn FnMut(usize, usize, &[f32]) -> Result<()>,
 ) -> Result<Work> {
     let (blocks, heads) = (net.facts().layers.len(), net.facts().n_heads);
     let site = |block: usize| format!("blocks.{block}.{}", Component::Pattern.site());
@@ -50,7 +50,7 @@ pub(super) fn patch(
             let outcome = execute(net, Job { run: &run, inputs: &inputs, stored, registry: &registry })?;
             let logits = outcome.pass("patched")?.output.squeeze(1)?.to_dtype(DType::F32)?; // [copies, vocab]
             for (head, logits) in now.clone().zip(logits.to_vec2::<f32>()?) {
-                each(block, head, &logits);
+                each(block, head, &logits)?;
             }
             work.ran += now.len();
             work.tokens += now.len() * base.len() * blocks;

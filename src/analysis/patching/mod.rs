@@ -21,6 +21,7 @@ mod report;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::measure::LogProbs;
 use super::sweep::{Sweep, TOKENS, Work};
 use crate::models::{Decoder, Network};
 use crate::report::number;
@@ -95,12 +96,19 @@ struct Sums {
     kl: f64,
 }
 
-/// Patches every value of `components`, one at a time, in all `pairs`.
+/// Patches every value of `components`, one at a time, in all `pairs`. `watch` hears (patches done, patches in all) and
+/// ends the work with an error.
 ///
 /// # Errors
 /// No pairs, prompts of unequal length, answers that the vocabulary lacks or that do not tell clean from corrupted, a
 /// component that the network's blocks lack, or one named twice.
-pub fn patching(net: &Decoder, pairs: &[Pair], components: &[Component], direction: Direction) -> Result<Patching> {
+pub fn patching(
+    net: &Decoder,
+    pairs: &[Pair],
+    components: &[Component],
+    direction: Direction,
+    watch: &mut dyn FnMut(usize, usize) -> Result<()>,
+) -> Result<Patching> {
     check(net, pairs)?;
     components.iter().try_for_each(|c| c.check(net))?;
     if let Some(twice) = components.iter().enumerate().find(|(i, c)| components[..*i].contains(c)) {
@@ -134,9 +142,12 @@ pub fn patching(net: &Decoder, pairs: &[Pair], components: &[Component], directi
     };
     // Pair by pair in their order, so that sums do not depend on that of the sweep.
     let mut found = vec![vec![Sums::default(); pairs.len()]; patches.len()];
+    let patterns = if components.contains(&Component::Pattern) { blocks * net.facts().n_heads } else { 0 };
+    let (mut done, all) = (0, (patches.len() + patterns) * pairs.len());
     let mut work = sweep.run(TOKENS, &mut |p| {
         found[p.patch][p.prompt] = measure(p.prompt, p.logits);
-        Ok(())
+        done += 1;
+        watch(done, all)
     })?;
     if components.contains(&Component::Pattern) {
         let heads = net.facts().n_heads;
@@ -145,6 +156,8 @@ pub fn patching(net: &Decoder, pairs: &[Pair], components: &[Component], directi
         for i in 0..pairs.len() {
             let own = maps::patch(net, &base[i], &source[i], &mut |block, head, logits| {
                 found[start + block * heads + head][i] = measure(i, logits);
+                done += 1;
+                watch(done, all)
             })?;
             work = work.with(own);
         }
@@ -222,23 +235,4 @@ fn difference(pair: &Pair, logits: &[f32]) -> f64 {
 fn mean(sums: impl Iterator<Item = Sums>, pairs: usize) -> Sums {
     let all = sums.fold(Sums::default(), |a, b| Sums { difference: a.difference + b.difference, kl: a.kl + b.kl });
     Sums { difference: all.difference / pairs as f64, kl: all.kl / pairs as f64 }
-}
-
-/// A distribution over the vocabulary.
-struct LogProbs(Vec<f64>);
-
-impl LogProbs {
-    fn new(logits: &[f32]) -> Self {
-        let top = f64::from(logits.iter().fold(f32::NEG_INFINITY, |m, x| m.max(*x)));
-        // In f64 from here on: probabilities that sum to one only to f32's precision give divergences below zero.
-        let total: f64 = logits.iter().map(|x| (f64::from(*x) - top).exp()).sum();
-        let log_total = top + total.ln();
-        Self(logits.iter().map(|x| f64::from(*x) - log_total).collect())
-    }
-
-    /// KL(self || other), nats.
-    fn divergence(&self, other: &Self) -> f64 {
-        let term = |(p, q): (&f64, &f64)| p.exp() * (p - q);
-        self.0.iter().zip(&other.0).map(term).sum()
-    }
 }

@@ -12,6 +12,7 @@
 mod job;
 mod manifest;
 mod merge;
+mod quick;
 mod reduced;
 mod replay;
 mod report;
@@ -37,6 +38,7 @@ use crate::{Error, Result};
 pub use job::{Job, Options, Shard};
 pub use manifest::Manifest;
 pub use merge::merge;
+pub use quick::{QUICK, quick};
 pub use reduced::{About, Reached, key, open, open_of};
 pub use replay::{Replay, replay};
 pub use units::{Kind, Watched, watched};
@@ -59,7 +61,10 @@ pub trait Progress {
     /// The pass begins: how long it is, and how much of it an earlier run has done.
     fn begin(&mut self, whole: &Extent, done: &Extent);
     /// So much more is done.
-    fn advance(&mut self, more: &Extent);
+    ///
+    /// # Errors
+    /// [`Error::Stopped`] ends the scan; its checkpoint stays.
+    fn advance(&mut self, more: &Extent) -> Result<()>;
 }
 
 /// Nobody watches.
@@ -67,7 +72,9 @@ pub struct Unwatched;
 
 impl Progress for Unwatched {
     fn begin(&mut self, _: &Extent, _: &Extent) {}
-    fn advance(&mut self, _: &Extent) {}
+    fn advance(&mut self, _: &Extent) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// What a scan gave.

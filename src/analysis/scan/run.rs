@@ -102,7 +102,7 @@ impl<'a> Reader<'a> {
                     // Bytes in proportion, so that the time left is known before the first chunk ends.
                     let share = (bytes as u128 * tokens_of_batch as u128 / tokens.max(1) as u128) as u64;
                     told += share;
-                    progress.advance(&Extent { tokens: tokens_of_batch, bytes: share, documents: 0 });
+                    progress.advance(&Extent { tokens: tokens_of_batch, bytes: share, documents: 0 })?;
                 }
                 reduced.take(plan.records(net.sites())?, group)?;
             }
@@ -110,7 +110,7 @@ impl<'a> Reader<'a> {
             reached.bytes += bytes;
             let (all_documents, all_tokens) = reached.groups[group];
             reached.groups[group] = (all_documents + documents.len() as u64, all_tokens + tokens);
-            progress.advance(&Extent { documents: documents.len() as u64, bytes: bytes - told, tokens: 0 });
+            progress.advance(&Extent { documents: documents.len() as u64, bytes: bytes - told, tokens: 0 })?;
         }
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! The page of one unit: what an atlas knows of it, and what its weights say.
 
+mod along;
 mod report;
 mod weights;
 
@@ -15,6 +16,8 @@ use crate::store::Tokenizer;
 use crate::store::atlas::{Arrays, ExampleRow, GroupRow, LabelRow, ProfileRow, SiteRow, UnitRow};
 use crate::{Error, Result};
 
+pub use along::{Along, along};
+pub use report::KINDS;
 pub use weights::{Effect, Effects, Neighbour};
 
 /// Entries of each list of the page.

@@ -6,7 +6,7 @@ use crate::report::{Block, Cell, Chart, Column, Report, Table};
 use crate::store::atlas::QUANTILES;
 
 /// Kinds of examples, in the order in which they are shown.
-const KINDS: [(&str, &str); 7] = [
+pub const KINDS: [(&str, &str); 7] = [
     ("top", "largest"),
     ("q99-100", "quantiles 0.99 to 1"),
     ("q95-99", "quantiles 0.95 to 0.99"),

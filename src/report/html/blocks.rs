@@ -8,21 +8,27 @@ use crate::report::visible::Shown;
 use crate::report::{Block, Chart, Judged, Verdict, svg};
 
 pub(super) fn section(section: &Section, anchor: &str) -> Result<Markup> {
-    let mut subject = section.name.as_str();
+    let drawn = all(&section.blocks, &section.name)?;
+    let heading = format!("{anchor}-heading");
+    Ok(html! {
+        section id=(anchor) aria-labelledby=(heading) {
+            h2 id=(heading) { (Shown(&section.name)) }
+            (drawn)
+        }
+    })
+}
+
+/// Blocks one after the other.
+pub(super) fn all(blocks: &[Block], subject: &str) -> Result<Markup> {
+    let mut subject = subject;
     let mut drawn = Vec::new();
-    for block in &section.blocks {
+    for block in blocks {
         if let Block::Heading { text } = block {
             subject = text;
         }
         drawn.push(draw(block, subject)?);
     }
-    let heading = format!("{anchor}-heading");
-    Ok(html! {
-        section id=(anchor) aria-labelledby=(heading) {
-            h2 id=(heading) { (Shown(&section.name)) }
-            @for block in drawn { (block) }
-        }
-    })
+    Ok(html! { @for block in drawn { (block) } })
 }
 
 /// One block; `subject` is what the words before it are about.

@@ -95,6 +95,14 @@ pub fn figure(chart: &Chart) -> Result<String> {
     Ok(blocks::figure(chart)?.0)
 }
 
+/// Blocks without a page around them; `subject` is what they are about.
+///
+/// # Errors
+/// As [`svg::render`].
+pub fn fragment(blocks: &[Block], subject: &str) -> Result<String> {
+    Ok(blocks::all(blocks, subject)?.0)
+}
+
 /// The style sheet of pages and figures.
 pub fn style() -> String {
     format!("{}{}", include_str!("page.css"), svg::style())

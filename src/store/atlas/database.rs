@@ -208,7 +208,7 @@ impl Database {
         query().map_err(failed(&self.path))
     }
 
-    fn all<T>(
+    pub(super) fn all<T>(
         &self,
         sql: &str,
         parameters: impl rusqlite::Params,

@@ -11,12 +11,14 @@
 //! for word, so that it holds no views, triggers or functions of a stranger, and read-only unless labels are written; states are checked as they are read.
 
 mod arrays;
+mod browse;
 mod database;
 mod labels;
 mod rows;
 mod writer;
 
 pub use arrays::{Arrays, write_arrays};
+pub use browse::{Listed, Statistic, Wanted};
 pub use database::Database;
 pub use labels::{Labeller, NewLabel};
 pub use rows::{ContextRow, ExampleRow, GroupRow, LabelRow, ProfileRow, QUANTILES, RunRow, SiteRow, UnitRow};
