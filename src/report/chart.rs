@@ -64,6 +64,17 @@ pub enum Plot {
         /// How many values lie in each bin.
         counts: Vec<u64>,
     },
+    /// Events of units over time.
+    Raster {
+        /// The axis of time.
+        x: Axis,
+        /// What the units are.
+        unit: String,
+        /// How many there are.
+        units: usize,
+        /// Time and unit of every event.
+        dots: Vec<(f64, usize)>,
+    },
     /// Texts with a value at every token.
     Tokens {
         /// What the values are.

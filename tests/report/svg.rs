@@ -203,6 +203,7 @@ fn hostile_text_stays_text() {
             Plot::Tokens { unit, rows } => {
                 (*unit, rows[0].tokens[0], rows[0].name) = (evil.into(), evil.into(), evil.into())
             }
+            Plot::Raster { x, unit, .. } => (x.name, *unit) = (evil.into(), evil.into()),
             Plot::Pictures { rows } => (rows[0].name, rows[0].pictures[0].note) = (evil.into(), evil.into()),
         }
         let markup = render(&chart).unwrap();
@@ -210,6 +211,33 @@ fn hostile_text_stays_text() {
         assert!(markup.contains("&lt;script&gt;") && markup.contains("\\u{202e}"), "{markup}");
         well_formed(&markup).unwrap();
     }
+}
+
+#[test]
+fn a_raster_has_a_dot_where_a_unit_fired_and_refuses_units_that_are_none() {
+    let raster = |dots: Vec<(f64, usize)>| {
+        let plot = Plot::Raster { x: Axis::new("time (ms)"), unit: "neuron".into(), units: 3, dots };
+        render(&chart("Spikes", "", plot))
+    };
+    let drawn = raster(vec![(0.0, 0), (5.0, 2), (9.0, 2)]).unwrap();
+    well_formed(&drawn).unwrap();
+    let path = drawn.split("raster s0\" d=\"").nth(1).unwrap().split('"').next().unwrap();
+    let places: Vec<(f64, f64)> = path
+        .split('M')
+        .skip(1)
+        .map(|dot| {
+            let (x, y) = dot.split('v').next().unwrap().split_once(' ').unwrap();
+            (x.parse().unwrap(), y.parse().unwrap())
+        })
+        .collect();
+    assert_eq!(places.len(), 3);
+    assert!(places[0].0 < places[1].0 && places[1].0 < places[2].0, "time runs to the right: {places:?}");
+    assert!(places[0].1 > places[1].1 && places[1].1 == places[2].1, "the first unit is at the bottom: {places:?}");
+    assert!(drawn.contains("3 events of 3 units"));
+    assert!(raster(vec![]).unwrap().contains("no event"));
+    assert!(raster(vec![(1.0, 3)]).unwrap_err().to_string().contains("beyond 3 units"));
+    let many: Vec<(f64, usize)> = (0..50_000).map(|t| (f64::from(t), 1)).collect();
+    assert!(raster(many).unwrap().contains("One event in 3 of 50000 is drawn."));
 }
 
 #[test]

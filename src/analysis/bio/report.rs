@@ -7,6 +7,8 @@ use crate::report::{Block, Cell, Chart, Column, Report, Table};
 
 /// Groups of neurons and stretches of time of an activity map.
 const MAP: (usize, usize) = (40, 60);
+/// Spikes of a raster; of more, means are shown.
+const DOTS: usize = 20_000;
 /// Bins of a histogram of weights.
 const BINS: usize = 40;
 
@@ -26,7 +28,7 @@ impl Report for Ran {
             if weights {
                 blocks.extend(histogram(shown, &values));
             } else if shown.shape.len() == 3 && shown.shape[2] > 1 {
-                blocks.push(self.map(shown, &values));
+                blocks.push(self.raster(shown, &values).unwrap_or_else(|| self.map(shown, &values)));
             }
             if shown.course.len() > 1 {
                 blocks.push(self.course(shown));
@@ -99,6 +101,23 @@ impl Ran {
 
     fn axis(&self) -> &'static str {
         if self.dt.is_some() { "time (ms)" } else { "step" }
+    }
+
+    /// Every spike of the first row; `None` where there are no spikes, or more than can be seen.
+    fn raster(&self, shown: &Shown, values: &[Vec<f32>]) -> Option<Block> {
+        let units = shown.shape[2];
+        let of_step = |(row, step): (&Vec<f32>, &usize)| {
+            let time = self.time(*step);
+            row.iter().take(units).enumerate().filter(|(_, x)| **x != 0.0).map(|(i, _)| (time, i)).collect::<Vec<_>>()
+        };
+        let dots: Vec<(f64, usize)> = values.iter().zip(&shown.steps).flat_map(of_step).collect();
+        (shown.spikes && dots.len() <= DOTS).then(|| {
+            Block::Chart(Chart {
+                title: format!("{}: spikes", shown.name),
+                caption: format!("{} spikes of {units} neurons.", dots.len()),
+                plot: Plot::Raster { x: Axis::new(self.axis()), unit: "neuron".to_string(), units, dots },
+            })
+        })
     }
 
     /// Neurons in groups against time in stretches, of the first row.

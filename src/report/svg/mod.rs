@@ -21,6 +21,7 @@ mod legend;
 mod lines;
 mod palette;
 mod pictures;
+mod raster;
 mod sheet;
 mod tokens;
 
@@ -44,6 +45,7 @@ pub fn render(chart: &Chart) -> Result<String> {
             heat::draw(&chart.title, &heat::Matrix { rows, columns, values, unit, scale: *scale })
         }
         Plot::Histogram { x, edges, counts } => histogram::draw(&chart.title, x, edges, counts),
+        Plot::Raster { x, unit, units, dots } => raster::draw(&chart.title, x, unit, *units, dots),
         Plot::Tokens { unit, rows } => tokens::draw(&chart.title, unit, rows),
         Plot::Pictures { rows } => pictures::draw(&chart.title, rows),
     };

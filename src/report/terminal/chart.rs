@@ -24,11 +24,25 @@ pub(super) fn draw(chart: &Chart, style: Style) -> Vec<String> {
         Plot::Bars { categories, series, .. } => bars(categories, series, style.width),
         Plot::Heat { rows, columns, values, unit, scale } => heat((rows, columns), values, unit, *scale, style.width),
         Plot::Histogram { x, edges, counts } => histogram(&x.name, edges, counts, style.width),
+        Plot::Raster { x, units, dots, .. } => raster(&x.name, *units, dots, style.width),
         Plot::Tokens { rows, .. } => tokens(rows, style.width),
         Plot::Pictures { rows } => pictures(rows),
     };
     out.extend(body);
     out
+}
+
+/// How many events there are in each stretch of time.
+fn raster(time: &str, units: usize, dots: &[(f64, usize)], width: usize) -> Vec<String> {
+    let Some(ends) = range(dots.iter().map(|d| d.0)) else { return vec!["no event".to_string()] };
+    let mut counts = vec![0.0; width.clamp(1, 80)];
+    let last = counts.len() - 1;
+    for (t, _) in dots {
+        counts[(share(*t, ends) * last as f64).round() as usize] += 1.0;
+    }
+    let most = counts.iter().copied().fold(0.0, f64::max);
+    let words = format!("{} events of {units} units, {time} {} to {}", dots.len(), value(ends.0), value(ends.1));
+    vec![spark(&counts, (0.0, most), width), words]
 }
 
 /// The least and the largest finite value.
