@@ -89,9 +89,8 @@ fn scan(model: &Model, texts: &[String], reading: &Reading) -> optrode::Result<u
     let (sites, _) = neurons(model.decoder.sites())?;
     let records = sites.iter().map(|site| Ok(Record::reduced(site.parse()?, ReducerSpec::Moments {})));
     let pass = Pass { records: records.collect::<optrode::Result<_>>()?, output: Output::Unread, ..Pass::default() };
-    let mut texts = texts.to_vec();
-    texts.sort_by_key(String::len);
-    let corpus = Corpus::of_texts(model, &texts, reading.window)?;
+    let mut corpus = Corpus::of_texts(model, texts, reading.window)?;
+    corpus.windows.sort_by_key(|window| window.ids.len());
     let mut plan = Plan::compile(model.decoder.sites(), &pass, &Registry::elementary(), Values::default(), &[])?;
     for batch in corpus.batches(reading.batch) {
         model.decoder.forward(&Input::Tokens(batch?.1), &mut State::none(), &mut Tap::new(&mut plan))?;

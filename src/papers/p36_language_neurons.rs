@@ -3,6 +3,11 @@
 //!
 //! The paper aligns 7-billion-parameter models by preferences between answers; here a small network learns translation
 //! pairs. What it claims of alignment is asked against a control that learns scrambled pairs, whatever comes of it.
+//!
+//! What comes of it here: a language loses several times more without its own neurons than without another's, but two to
+//! three and a half times more than without random ones, not five (a fifth of the neurons selected; 128 to 768 neurons, two
+//! or four alphabets). Where a word is a token it is far more than five times in two seeds of three and nothing in the
+//! third, so that this is no better ground. Facts do not follow translation in any of these. The README has the figures.
 
 use serde_json::{Value, json};
 

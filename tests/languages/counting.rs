@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use optrode::analysis::languages::{Counted, Counts, Language, Reading, Texts, count, held_out, notes, survey};
-use optrode::data::{DocumentOptions, Documents};
+use optrode::data::{Document, DocumentOptions, Documents};
 use optrode::generate::{Generator, Options as Generating};
 use optrode::hook::{Pass, Registry, Values};
 use optrode::models::{Model, Side};
@@ -49,11 +49,20 @@ fn naive(model: &Model, rows: &[(Vec<u32>, usize)], layer: usize) -> (u64, Vec<u
 
 /// Rows of a group's documents as windows of 16 with BOS.
 fn rows(model: &Model, documents: &Documents) -> BTreeMap<usize, Vec<(Vec<u32>, usize)>> {
-    let mut out: BTreeMap<usize, Vec<(Vec<u32>, usize)>> = BTreeMap::new();
+    rows_by(model, documents, |document| document.group)
+}
+
+/// Rows of documents that are alike in something.
+fn rows_by<T: Ord>(
+    model: &Model,
+    documents: &Documents,
+    by: impl Fn(&Document) -> T,
+) -> BTreeMap<T, Vec<(Vec<u32>, usize)>> {
+    let mut out: BTreeMap<T, Vec<(Vec<u32>, usize)>> = BTreeMap::new();
     for document in documents.chunks_of(|_| true).flat_map(|chunk| chunk.unwrap().documents) {
         let ids = model.tokenizer().unwrap().encode(&document.text, false).unwrap();
         for piece in ids.chunks(15) {
-            out.entry(document.group).or_default().push(([&[1], piece].concat(), 0));
+            out.entry(by(&document)).or_default().push(([&[1], piece].concat(), 0));
         }
     }
     out
@@ -82,6 +91,15 @@ fn one_pass_counts_what_naive_loops_count_and_what_a_scan_counts() {
                 let (tokens, fired) = naive(&model, &rows, layer);
                 assert_eq!(whole.tokens, tokens);
                 assert_eq!(whole.fired[layer * counts.neurons..(layer + 1) * counts.neurons], fired, "{name}");
+            }
+        }
+        // Parts share batches, and are counted as each alone.
+        let by_part = rows_by(&model, &documents, |document| (document.group, reading().part(document.number)));
+        assert_eq!(by_part.len(), counts.parts.iter().map(Vec::len).sum::<usize>());
+        for (part, rows) in counts.parts.iter().flatten().zip(by_part.values()) {
+            for layer in 0..counts.layers {
+                let own = part.fired[layer * counts.neurons..(layer + 1) * counts.neurons].to_vec();
+                assert_eq!((part.tokens, own), naive(&model, rows, layer), "{name}");
             }
         }
         let atlas = desk.path("atlas");

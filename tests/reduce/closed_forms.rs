@@ -64,8 +64,24 @@ proptest! {
     #[test]
     fn firing_counts_match_their_definition(batches in batches(), threshold in -2i32..3) {
         let threshold = threshold as f32 / 2.0;
-        let made = pass(&ReducerSpec::Firing(FiringSpec { threshold }), &batches);
-        let Reducer::Firing(got) = made else { panic!() };
+        let count = |documents| {
+            let made = pass(&ReducerSpec::Firing(FiringSpec { threshold, documents }), &batches);
+            let Reducer::Firing(firing) = made else { panic!() };
+            firing
+        };
+        let (got, apart) = (count(0), count(40));
+        prop_assert_eq!((got.seen(), got.fired(), got.non_finite()), (apart.seen(), apart.fired(), apart.non_finite()));
+        prop_assert!(got.of_document(0).is_none() && apart.of_document(40).is_none());
+        for document in 0..40u64 {
+            let (seen, fired) = apart.of_document(document as usize).unwrap();
+            let own = |b: &Batch| b.kept().filter(|k| k.0 == document).map(|k| k.2).collect::<Vec<_>>();
+            prop_assert_eq!(seen as usize, batches.iter().map(|b| own(b).len()).sum::<usize>());
+            for (unit, n) in fired.iter().enumerate() {
+                let fires = |x: &f32| x.is_finite() && *x > threshold;
+                let of = |b: &Batch| own(b).iter().filter(|i| fires(&b.values[*i * b.width + unit])).count();
+                prop_assert_eq!(*n as usize, batches.iter().map(of).sum::<usize>());
+            }
+        }
         for unit in 0..batches[0].width {
             let all = column(&batches, unit);
             let fired = all.iter().filter(|x| x.is_finite() && **x > threshold).count();

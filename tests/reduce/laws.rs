@@ -203,6 +203,25 @@ fn observations_that_contradict_themselves_are_refused() {
 }
 
 #[test]
+fn documents_that_are_counted_apart_have_numbers_below_how_many_they_are() {
+    let spec: ReducerSpec = serde_json::from_str(r#"{"kind":"firing","documents":101}"#).unwrap();
+    let mut reducer = spec.build(4).unwrap();
+    let before = reducer.to_state();
+    // Documents 100 and 101.
+    let error = reducer.observe(&large(4, 2, 1).observation()).unwrap_err().to_string();
+    assert!(error.contains("document 101") && error.contains("only 101 documents"), "{error}");
+    assert_identical(&reducer.to_state(), &before);
+    reducer.observe(&large(4, 1, 1).observation()).unwrap();
+    // What is not counted apart is saved as before there was a choice.
+    let plain: ReducerSpec = serde_json::from_str(r#"{"kind":"firing","documents":0}"#).unwrap();
+    assert_eq!(serde_json::to_string(&plain).unwrap(), r#"{"kind":"firing","threshold":0.0}"#);
+    let mut state = reducer.to_state();
+    let Data::U64(seen) = &mut state.arrays.get_mut("document_seen").unwrap().data else { panic!() };
+    seen[3] += 1;
+    assert!(Reducer::from_state(state).unwrap_err().to_string().contains("do not add up"));
+}
+
+#[test]
 fn impossible_parameters_and_too_much_memory_are_refused() {
     for text in [
         r#"{"kind":"top","k":0}"#,

@@ -60,6 +60,7 @@ pub fn specs() -> Vec<ReducerSpec> {
     let json = [
         r#"{"kind":"moments"}"#,
         r#"{"kind":"firing","threshold":0.5}"#,
+        r#"{"kind":"firing","threshold":0.5,"documents":400}"#,
         r#"{"kind":"top","k":3,"context":[2,1],"one_per_document":false}"#,
         r#"{"kind":"top","k":2,"bottom":false,"context":[0,3]}"#,
         r#"{"kind":"top","k":4,"context":[1,0],"one_per_document":true}"#,

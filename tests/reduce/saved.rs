@@ -25,7 +25,7 @@ proptest! {
 
     #[test]
     fn a_damaged_file_is_an_error_or_a_state_that_works(
-        batches in batches(), kind in 0usize..9, at in any::<prop::sample::Index>(), byte in any::<u8>(),
+        batches in batches(), kind in 0usize..10, at in any::<prop::sample::Index>(), byte in any::<u8>(),
         cut in any::<bool>(),
     ) {
         let mut bytes = pass(&specs()[kind], &batches).to_state().to_bytes().unwrap();
@@ -40,7 +40,7 @@ proptest! {
 
     #[test]
     fn changed_numbers_are_an_error_or_a_state_that_works(
-        batches in batches(), kind in 0usize..9, which in any::<prop::sample::Index>(),
+        batches in batches(), kind in 0usize..10, which in any::<prop::sample::Index>(),
         at in any::<prop::sample::Index>(), how in 0u8..7,
     ) {
         let mut state = pass(&specs()[kind], &batches).to_state();
@@ -73,7 +73,7 @@ fn exercise(state: optrode::Result<State>, batches: &[Batch]) {
     for unit in 0..reducer.width() + 1 {
         match &reducer {
             Reducer::Moments(r) => drop(r.unit(unit)),
-            Reducer::Firing(r) => drop(r.rate(unit)),
+            Reducer::Firing(r) => drop((r.rate(unit), r.of_document(unit))),
             Reducer::Top(r) => drop((r.top(unit), r.bottom(unit))),
             Reducer::Histogram(r) => drop(r.quantile(unit, 0.5)),
             Reducer::Covariance(r) => drop(r.get(unit, 0)),

@@ -22,6 +22,9 @@ use crate::{Error, Result};
 /// Languages of a file with more tokens than this times those of another cannot be compared.
 const UNEQUAL: u64 = 10;
 
+/// A count above this is damage; sums of counts stay exact below it, also as floating-point numbers.
+const MOST_COUNTED: u64 = 1 << 53;
+
 /// Most languages: bits of what an assignment is counted in.
 pub(super) const MOST: usize = 64;
 
@@ -224,7 +227,8 @@ fn of_file(path: &Path) -> Result<Counts> {
         Error::file(path, what, "counts are `counts` [K, L, M] and `tokens` [K], i64, with `languages` in the metadata")
     };
     let Some(&[k, l, m]) = shape("counts").as_deref() else {
-        let there: Vec<String> = file.names().map(|name| format!("{name} {:?}", shape(name))).take(8).collect();
+        let there: Vec<String> =
+            file.names().map(|name| format!("`{name}` {:?}", shape(name).unwrap_or_default())).take(8).collect();
         return Err(wrong(format!("no tensor `counts` of three axes; the file has {}", there.join(", "))));
     };
     if k == 0 || l == 0 || m == 0 {
@@ -242,15 +246,19 @@ fn of_file(path: &Path) -> Result<Counts> {
             None => return Err(wrong(format!("there is no tensor `{name}`"))),
         }
         let element = file.info(name).map(|info| info.element);
+        let possible = |n: u64| match n <= MOST_COUNTED {
+            true => Ok(n),
+            false => Err(wrong(format!("`{name}` holds the count {n}, more than anybody can have counted"))),
+        };
         let mut bytes = Vec::new();
         file.bytes(name, |piece| {
             bytes.extend_from_slice(piece);
             Ok(())
         })?;
         let negative = |n: i64| wrong(format!("`{name}` holds the count {n}"));
-        let count = |n: i64| u64::try_from(n).map_err(|_| negative(n));
+        let count = |n: i64| u64::try_from(n).map_err(|_| negative(n)).and_then(possible);
         match element {
-            Some(ElementType::U64) => Ok(bytes.as_chunks().0.iter().map(|b| u64::from_le_bytes(*b)).collect()),
+            Some(ElementType::U64) => bytes.as_chunks().0.iter().map(|b| possible(u64::from_le_bytes(*b))).collect(),
             Some(ElementType::I64) => bytes.as_chunks().0.iter().map(|b| count(i64::from_le_bytes(*b))).collect(),
             Some(ElementType::I32) => {
                 bytes.as_chunks().0.iter().map(|b| count(i32::from_le_bytes(*b).into())).collect()
@@ -272,11 +280,24 @@ fn of_file(path: &Path) -> Result<Counts> {
     let model = file.metadata().get("model").cloned();
     let parted = shape("part_counts");
     if shape("prompt_counts").is_some() {
-        for (whole, prompts) in whole.iter_mut().zip(all("prompt_counts", "prompt_tokens", &[k])?) {
+        let prompts = all("prompt_counts", "prompt_tokens", &[k])?;
+        if let Some(i) = (0..k).find(|i| prompts[*i].tokens > whole[*i].tokens) {
+            let what = format!(
+                "the prompts of `{}` have {} tokens, more than the {} of prompts and answers together",
+                languages[i], prompts[i].tokens, whole[i].tokens
+            );
+            return Err(wrong(what));
+        }
+        for (whole, prompts) in whole.iter_mut().zip(prompts) {
             whole.tokens = whole.tokens.saturating_sub(prompts.tokens).max(1);
             whole.fired.iter_mut().zip(&prompts.fired).for_each(|(n, p)| *n = n.saturating_sub(*p));
         }
-    } else if let Some(&[_, g, _, _]) = parted.as_deref() {
+    } else if let Some(parted) = parted {
+        let &[_, g, _, _] = parted.as_slice() else {
+            return Err(wrong(format!(
+                "`part_counts` has the shape {parted:?}, expected four axes [{k}, G, {l}, {m}]"
+            )));
+        };
         let parts = all("part_counts", "part_tokens", &[k, g])?;
         let counts =
             Counts { languages, layers: l, neurons: m, model, parts: parts.chunks(g).map(<[_]>::to_vec).collect() };

@@ -1,12 +1,11 @@
-//! The counting pass: every language in one stream over the corpus, reducers of firing counts at all neurons.
-
-use std::collections::BTreeMap;
+//! The counting pass: every language in one stream over the corpus, one reducer of firing counts at each site.
 
 use rayon::prelude::*;
 
 use super::texts::{Language, Reading, Texts};
 use super::{Counts, Part};
 use crate::analysis::Corpus;
+use crate::analysis::corpus::cut;
 use crate::analysis::memory::{self, Needs};
 use crate::data::Document;
 use crate::generate::{Generator, Options as Generating};
@@ -14,6 +13,9 @@ use crate::hook::reduce::{FiringSpec, Reducer, ReducerSpec};
 use crate::hook::{Output, Pass, Plan, Record, Registry, SiteTable, Tap, Values};
 use crate::models::{Input, Model, Network, Side, State, Tokens};
 use crate::{Error, Result};
+
+/// Pieces of texts wait until they have as many tokens as so many full batches: then rows of like length are found.
+const WAITING: usize = 16;
 
 /// What is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,61 +58,44 @@ pub fn count(
     counted: Counted,
     progress: &mut dyn FnMut(usize, usize),
 ) -> Result<Counts> {
-    let (sites, neurons) = neurons(model.decoder.sites())?;
-    let scope = if counted == Counted::Texts { "" } else { "@generated" };
-    let firing = |site: &String| {
-        let spec = ReducerSpec::Firing(FiringSpec::default());
-        Ok(Record::reduced(format!("{site}{scope}").parse()?, spec))
-    };
-    let counter = Counter {
-        model,
-        // Nobody reads the logits, which a large vocabulary makes the dearest of all.
-        pass: Pass {
-            records: sites.iter().map(firing).collect::<Result<_>>()?,
-            output: Output::Unread,
-            ..Pass::default()
-        },
-        sites,
-        reading,
-        counted,
-    };
     let smallest = languages.iter().map(|language| language.available).min().unwrap_or(0);
     let quota = reading.tokens.map_or(smallest, |most| most.min(smallest));
-    let units = counter.sites.len() * neurons;
-    let mut parts = vec![vec![Part::empty(units); reading.parts.max(1)]; languages.len()];
+    let parts = reading.parts.max(1);
+    let mut counter = Counter::new(model, reading, counted, languages.len() * parts)?;
     let tokenizer = model.tokenizer()?;
     let special = tokenizer.special_ids();
+    let window = model.decoder.facts().context.map_or(reading.window, |limit| reading.window.min(limit));
+    let documents = texts.documents() as usize;
     let (mut read, mut seen) = (vec![0; languages.len()], 0);
     for chunk in texts.chunks() {
-        let chunk = chunk?;
+        let mut chunk = chunk?;
         seen += chunk.len();
-        let length = |document: &Document| -> Result<u64> {
-            let ids = tokenizer.encode(&document.text, false)?;
-            Ok(ids.iter().filter(|id| !special.contains(id)).count() as u64)
-        };
-        let lengths: Vec<u64> = chunk.par_iter().map(length).collect::<Result<_>>()?;
-        let mut wanted: BTreeMap<(usize, usize), Vec<String>> = BTreeMap::new();
-        for (document, length) in chunk.into_iter().zip(lengths) {
-            if length == 0 || read[document.group] >= quota || reading.holds_out(document.number) {
+        chunk.retain(|document| read[document.group] < quota && !reading.holds_out(document.number));
+        let cut = |document: &Document| cut(tokenizer, &document.text, window);
+        let pieces: Vec<Vec<(usize, Vec<u32>)>> = chunk.par_iter().map(cut).collect::<Result<_>>()?;
+        for (document, pieces) in chunk.iter().zip(pieces) {
+            if read[document.group] >= quota {
                 continue;
             }
-            read[document.group] += length;
-            wanted.entry((document.group, reading.part(document.number))).or_default().push(document.text);
+            read[document.group] +=
+                pieces.iter().flat_map(|(_, ids)| ids).filter(|id| !special.contains(id)).count() as u64;
+            let whose = document.group * parts + reading.part(document.number);
+            counter.take(pieces.into_iter().map(|(_, ids)| Piece { whose, ids }))?;
         }
-        for ((language, part), texts) in wanted {
-            parts[language][part].add(&counter.part(texts)?);
+        progress(seen, documents);
+        if read.iter().all(|read| *read >= quota) {
+            progress(documents, documents);
+            break;
         }
-        progress(seen, texts.documents() as usize);
     }
-    for parts in &mut parts {
-        parts.retain(|part| part.tokens > 0);
-    }
+    let (layers, neurons) = (counter.sites.len(), counter.neurons);
+    let mut all = counter.finish()?.into_iter();
     let counts = Counts {
         languages: languages.iter().map(|language| language.name.clone()).collect(),
-        layers: counter.sites.len(),
+        layers,
         neurons,
         model: Some(model.folder.identity()?.sha256),
-        parts,
+        parts: languages.iter().map(|_| all.by_ref().take(parts).filter(|part| part.tokens > 0).collect()).collect(),
     };
     counts.check()?;
     Ok(counts)
@@ -129,44 +114,100 @@ pub fn needs(table: &SiteTable, weights: u64, languages: usize, reading: &Readin
         .and("weights", weights)
         .and("activations of a batch", memory::activations(table, batch, window))
         // One naming at a time on every thread: shuffled counts, probabilities, and their copy that is sorted.
-        .and("counts", counts)
+        // Those of the reducers, and the parts that they become.
+        .and("counts", counts.saturating_mul(2))
         .and("scores and shuffles", part.saturating_mul(4 * (languages * rayon::current_num_threads()) as u64))
         .and("program and libraries", 64 << 20))
 }
 
-/// What turns texts into counts.
-struct Counter<'a> {
-    model: &'a Model,
-    pass: Pass,
-    sites: Vec<String>,
-    reading: &'a Reading,
-    counted: Counted,
+/// A piece of a document that the network reads at once.
+struct Piece {
+    /// The language and the part of its documents that it counts for, in one number.
+    whose: usize,
+    ids: Vec<u32>,
 }
 
-impl Counter<'_> {
-    /// The counts of some texts, each with a token.
-    fn part(&self, mut texts: Vec<String>) -> Result<Part> {
+/// What turns pieces of text into counts. Pieces of all languages and parts share batches, so that rows of a batch are of
+/// like length and batches are full; the reducers tell them apart.
+struct Counter<'a> {
+    model: &'a Model,
+    plan: Plan,
+    sites: Vec<String>,
+    neurons: usize,
+    /// Numbers of pieces: parts of all languages.
+    parts: usize,
+    reading: &'a Reading,
+    counted: Counted,
+    waiting: Vec<Piece>,
+    /// Tokens of the pieces that wait.
+    tokens: usize,
+}
+
+impl<'a> Counter<'a> {
+    fn new(model: &'a Model, reading: &'a Reading, counted: Counted, parts: usize) -> Result<Self> {
+        let (sites, neurons) = neurons(model.decoder.sites())?;
+        let scope = if counted == Counted::Texts { "" } else { "@generated" };
+        let firing = |site: &String| {
+            let spec = ReducerSpec::Firing(FiringSpec { documents: parts, ..FiringSpec::default() });
+            Ok(Record::reduced(format!("{site}{scope}").parse()?, spec))
+        };
+        // Nobody reads the logits, which a large vocabulary makes the dearest of all.
+        let records = sites.iter().map(firing).collect::<Result<_>>()?;
+        let pass = Pass { records, output: Output::Unread, ..Pass::default() };
+        let plan = Plan::compile(model.decoder.sites(), &pass, &Registry::elementary(), Values::default(), &[])?;
+        Ok(Self { model, plan, sites, neurons, parts, reading, counted, waiting: Vec::new(), tokens: 0 })
+    }
+
+    /// Takes in the pieces of a document; they are read when enough have come.
+    fn take(&mut self, pieces: impl Iterator<Item = Piece>) -> Result<()> {
+        for piece in pieces {
+            self.tokens += piece.ids.len();
+            self.waiting.push(piece);
+        }
+        if self.tokens >= WAITING * self.reading.batch { self.read() } else { Ok(()) }
+    }
+
+    /// Reads what waits.
+    fn read(&mut self) -> Result<()> {
+        let mut pieces = std::mem::take(&mut self.waiting);
+        self.tokens = 0;
+        if pieces.is_empty() {
+            return Ok(());
+        }
         // Rows of like length make batches without padding.
-        texts.sort_by_key(String::len);
-        let corpus = Corpus::of_texts(self.model, &texts, self.reading.window)?;
+        pieces.sort_by_key(|piece| piece.ids.len());
+        let (whose, rows): (Vec<u64>, Vec<Vec<u32>>) =
+            pieces.into_iter().map(|piece| (piece.whose as u64, piece.ids)).unzip();
+        let corpus = Corpus::of_ids(&rows, &self.model.special())?;
         let net = &self.model.decoder;
-        let mut plan = Plan::compile(net.sites(), &self.pass, &Registry::elementary(), Values::default(), &[])?;
         for batch in corpus.batches(self.reading.batch) {
-            let (_, mut tokens) = batch?;
+            let (range, mut tokens) = batch?;
             if let Counted::Answers(length) = self.counted {
                 tokens = self.answered(&tokens, length)?;
             }
-            net.forward(&Input::Tokens(tokens), &mut State::none(), &mut Tap::new(&mut plan))?;
+            tokens.documents = whose[range].to_vec();
+            net.forward(&Input::Tokens(tokens), &mut State::none(), &mut Tap::new(&mut self.plan))?;
         }
-        let records = plan.records(net.sites())?;
-        let mut part = Part::default();
+        Ok(())
+    }
+
+    /// The counts of every number.
+    fn finish(mut self) -> Result<Vec<Part>> {
+        self.read()?;
+        let mut records = self.plan.records(self.model.decoder.sites())?;
+        let mut parts = vec![Part::default(); self.parts];
         for site in &self.sites {
-            if let Reducer::Firing(firing) = records.reducer(site, "firing")? {
-                part.tokens = firing.seen();
-                part.fired.extend(firing.fired());
+            for (number, part) in parts.iter_mut().enumerate() {
+                if let Reducer::Firing(firing) = records.reducer(site, "firing")?
+                    && let Some((seen, fired)) = firing.of_document(number)
+                {
+                    part.tokens = seen;
+                    part.fired.extend(fired);
+                }
             }
+            records.reducers.remove(site);
         }
-        Ok(part)
+        Ok(parts)
     }
 
     /// The prompts with what the model writes after them.

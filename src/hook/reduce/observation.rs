@@ -108,11 +108,11 @@ impl<'a> Kept<'a> {
         (start, &seen.tokens[start..=end])
     }
 
-    /// Adds to `counts` (one per unit) how many kept values satisfy `test`.
-    pub fn tally(&self, counts: &mut [u64], test: impl Fn(f32) -> bool + Sync) {
+    /// Adds to `counts` (one per unit) how many values at the flat indices `at` satisfy `test`.
+    pub fn tally(&self, at: &[usize], counts: &mut [u64], test: impl Fn(f32) -> bool + Sync) {
         counts.par_chunks_mut(UNITS).enumerate().for_each(|(task, counts)| {
             // Narrow counters let the inner loop run on whole vectors; they are emptied long before they overflow.
-            for block in self.at.chunks(1 << 16) {
+            for block in at.chunks(1 << 16) {
                 let mut partial = [0u32; UNITS];
                 for &at in block {
                     let values = self.units(at, task * UNITS, counts.len());

@@ -2,7 +2,7 @@
 //!
 //! ```json
 //! {"kind":"moments"}
-//! {"kind":"firing","threshold":0.0}
+//! {"kind":"firing","threshold":0.0,"documents":0}
 //! {"kind":"top","k":20,"bottom":true,"context":[16,8],"one_per_document":true}
 //! {"kind":"histogram","octaves":[-14,8],"divisions":8}
 //! {"kind":"covariance","centered":true}
@@ -46,6 +46,14 @@ pub enum ReducerSpec {
 pub struct FiringSpec {
     /// A unit fires where its value is strictly greater (default 0).
     pub threshold: f32,
+    /// Count the documents numbered below this apart too; then there may be no others (default 0: none apart).
+    #[serde(skip_serializing_if = "nothing")]
+    pub documents: usize,
+}
+
+/// Left out of JSON, as in files from before it could be asked for.
+fn nothing(n: &usize) -> bool {
+    *n == 0
 }
 
 /// Parameters of the top lists.
@@ -158,7 +166,7 @@ impl ReducerSpec {
         }
         let bytes = match self {
             Self::Moments {} => Moments::bytes(width),
-            Self::Firing(_) => Firing::bytes(width),
+            Self::Firing(spec) => Firing::bytes(spec, width),
             Self::Top(spec) => Top::bytes(spec, width),
             Self::Histogram(spec) => Histogram::bytes(spec, width),
             Self::Covariance(_) => Covariance::bytes(width),

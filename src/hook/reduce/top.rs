@@ -122,7 +122,7 @@ impl Reduce for Top {
 
     fn observe(&mut self, kept: &Kept) -> Result<()> {
         self.seen += kept.at.len() as u64;
-        kept.tally(&mut self.non_finite, |x| !x.is_finite());
+        kept.tally(&kept.at, &mut self.non_finite, |x| !x.is_finite());
         self.top.observe(kept, &self.spec);
         self.bottom.observe(kept, &self.spec);
         Ok(())
