@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use candle_core::Device;
 use serde::{Deserialize, Serialize};
 
+use super::memory::{self, Needs};
 use super::registry;
 use super::standing::take_in;
 use crate::data::series;
@@ -175,6 +176,10 @@ pub fn run(named: &Named, request: &Request) -> Result<Ran> {
     let net = (named.build)(request.seed)?;
     let standing = read_edits(&request.edits)?;
     let selectors = if request.records.is_empty() { emitted(net.as_ref())? } else { request.records.clone() };
+    needs(net.as_ref(), &selectors, steps, !standing.edits.is_empty())?.check(
+        memory::available(),
+        "record fewer steps (`@every=100`), fewer units (`[neuron=0..10]`), or run for fewer steps",
+    )?;
     let input = (named.input)(steps, request.seed);
     let simulate = |edits: &[Edit], selectors: &[Selector]| -> Result<Records> {
         let records = selectors.iter().cloned().map(Record::whole).collect();
@@ -211,6 +216,23 @@ pub fn run(named: &Named, request: &Request) -> Result<Ran> {
     let edits = standing.edits;
     let (network, rules) = (named.name.to_string(), net.rules());
     Ok(Ran { network, rules, dt: net.dt(), steps, edits, sites, records })
+}
+
+/// An upper estimate of the memory that records need; the control has its own.
+fn needs(net: &dyn Simulation, selectors: &[Selector], steps: usize, controlled: bool) -> Result<Needs> {
+    let mut bytes = 0u64;
+    for selector in selectors {
+        let taken = (0..steps).filter(|t| selector.time().contains(*t, steps)).count();
+        for selected in selector.resolve(net.sites())?.sites {
+            let site = net.sites().get(selected.site);
+            let chosen = |dim: usize| selected.indices.iter().find(|(d, _)| *d == dim).map(|(_, list)| list.len());
+            let sizes = site.sizes.iter().enumerate().map(|(dim, size)| chosen(dim).or(*size).unwrap_or(1) as u64);
+            bytes = bytes.saturating_add(sizes.product::<u64>().saturating_mul(4 * taken as u64));
+        }
+    }
+    // Once as they come, once stacked.
+    let copies = if controlled { 4 } else { 2 };
+    Ok(Needs::default().and("records", bytes.saturating_mul(copies)).and("program and libraries", memory::PROGRAM))
 }
 
 impl Shown {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::http::StatusCode;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -13,12 +14,14 @@ use crate::hook::{Edit, Pass, Values};
 use crate::models::{Side, Tokens};
 use crate::report::{Block, Cell, Column, Table};
 use crate::serve::app::App;
-use crate::serve::failure::Reply;
+use crate::serve::failure::{Failure, Reply};
 use crate::serve::job::{Answer, Job, Snapshot};
 use crate::serve::route::{Api, Names};
 use crate::serve::worker::Desk;
 use crate::store::Bundle;
 
+/// The longest prompt that a page may give, in tokens.
+const PROMPT: usize = 2048;
 /// Most tokens that a page may ask for.
 const MOST: usize = 512;
 
@@ -98,6 +101,12 @@ fn stream(desk: &Desk, job: &Arc<Job>, ask: &Ask, edits: &Bundle, side: &str) ->
     let tokenizer = model.tokenizer()?;
     let mut tokens = Tokens::from_rows(&[model.encode(&ask.text)?], Side::Left, model.pad())?;
     tokens.special = model.special();
+    if tokens.pos > PROMPT {
+        return Err(Failure::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            format!("a prompt of {} tokens; a page takes up to {PROMPT}, `optrode generate` more", tokens.pos),
+        ));
+    }
     let sampler = match ask.temperature > 0.0 {
         true => Sampler::Random { temperature: ask.temperature, top_k: None, top_p: None },
         false => Sampler::Greedy,

@@ -1,16 +1,17 @@
 //! Heads and sweeps: head scores, patching and ablation maps, as jobs.
 
+use axum::http::StatusCode;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::lab::{self, given};
 use crate::analysis::heads::{self, Pool};
-use crate::analysis::inspect::ablation_map;
+use crate::analysis::inspect::{LONGEST, ablation_map};
 use crate::analysis::patching::{Component, Direction, Pair, patching};
 use crate::analysis::prompts;
 use crate::report::Watcher;
 use crate::serve::app::App;
-use crate::serve::failure::Reply;
+use crate::serve::failure::{Failure, Reply};
 use crate::serve::job::{Answer, Job, Snapshot};
 use crate::serve::route::{Api, Names};
 use crate::serve::worker::Desk;
@@ -92,12 +93,20 @@ fn pairs(desk: &Desk, ask: &Patch) -> Reply<Vec<Pair>> {
             crate::Error::invalid(format!("there is a clean prompt and no {name}"), "give all four, or none of them")
         })
     };
-    Ok(vec![Pair {
+    let pair = Pair {
         clean: model.encode(clean)?,
         corrupted: model.encode(&wanted(&ask.corrupted, "corrupted prompt")?)?,
         correct: prompts::answer(model, "correct", &wanted(&ask.correct, "correct answer")?)?,
         wrong: prompts::answer(model, "wrong", &wanted(&ask.wrong, "wrong answer")?)?,
-    }])
+    };
+    let longest = pair.clean.len().max(pair.corrupted.len());
+    match longest > LONGEST {
+        true => Err(Failure::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            format!("a prompt of {longest} tokens; a page patches up to {LONGEST}, `optrode patch` longer ones"),
+        )),
+        false => Ok(vec![pair]),
+    }
 }
 
 /// What to ablate.
