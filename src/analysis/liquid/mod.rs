@@ -21,6 +21,7 @@ use crate::hook::random::{self, Stream};
 use crate::hook::{Edit, Pass, Plan as Compiled, Record, Tap, Values};
 use crate::models::{Input, Liquid, LiquidConfig, Network, Series, State};
 use crate::nn::readout::{Ridge, read_out};
+use crate::report::number;
 use crate::{Error, Result};
 
 /// Steps of a branching factor's windows.
@@ -118,7 +119,8 @@ pub enum Kind {
 /// What one network did.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Measured {
-    /// Branching factor, mean of samples.
+    /// Branching factor, mean of samples; NaN where the liquid is silent.
+    #[serde(with = "number")]
     pub branching: f64,
     /// Mean rate of the liquid, Hz.
     pub rate: f64,
@@ -256,13 +258,12 @@ impl Trial<'_> {
             None => Vec::new(),
         };
         let (formed, amplitude) = self.initialise(&net, &edits)?;
-        let mut measured = self.samples(&net.decaying(DECAY)?, &formed, &edits)?;
-        measured.amplitude = amplitude;
-        measured.weights = vec![0; 10];
+        let mut weights = vec![0; 10];
         for w in formed.tensors["syn.rec.weight"].to_vec1::<f32>()? {
-            measured.weights[((w.abs() / 0.3) as usize).min(9)] += 1;
+            weights[((w.abs() / 0.3) as usize).min(9)] += 1;
         }
-        Ok(measured)
+        let measured = self.samples(&net.decaying(DECAY)?, &formed, &edits)?;
+        Ok(Measured { amplitude, weights, ..measured })
     }
 
     /// The weights after one short run per image, and the astrocyte's mean amplitude meanwhile.
@@ -346,14 +347,7 @@ fn classify(features: &[f64], width: usize, labels: &[u32], train: usize) -> Res
 }
 
 /// Which samples from `train` to `end` a readout of those before gets wrong, counted from `train`.
-fn misread(
-    features: &[f64],
-    width: usize,
-    labels: &[u32],
-    train: usize,
-    end: usize,
-    lambda: f64,
-) -> Result<Vec<u32>> {
+fn misread(features: &[f64], width: usize, labels: &[u32], train: usize, end: usize, lambda: f64) -> Result<Vec<u32>> {
     let ridge = Ridge::new(&features[..train * width], width, lambda)?;
     let mut best = vec![(f64::NEG_INFINITY, 0u32); end - train];
     for class in 0..CLASSES as u32 {

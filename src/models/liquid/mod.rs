@@ -97,8 +97,7 @@ impl Liquid {
         config.check()?;
         let (afferent, recurrent) = (wiring::afferent(&config)?, wiring::recurrent(&config)?);
         let (table, site) = table(&config, &afferent.synapses, &recurrent.synapses, 0);
-        let mut net =
-            Self { config, table, site, afferent, recurrent, readout: Vec::new(), parameters: Vec::new() };
+        let mut net = Self { config, table, site, afferent, recurrent, readout: Vec::new(), parameters: Vec::new() };
         net.set_parameters()?;
         Ok(net)
     }
@@ -178,9 +177,7 @@ impl Liquid {
         through(tap, self.site.mem_pre, &mut liquid.mem, &n)?;
         liquid.fire();
         through(tap, self.site.liquid.spikes, &mut liquid.spikes, &n)?;
-        for (layer, site, shape) in
-            [(&mut *input, &self.site.input, &m), (&mut *liquid, &self.site.liquid, &n)]
-        {
+        for (layer, site, shape) in [(&mut *input, &self.site.input, &m), (&mut *liquid, &self.site.liquid, &n)] {
             layer.after_spikes();
             through(tap, site.kappa, &mut layer.kappa, shape)?;
         }
@@ -462,7 +459,8 @@ fn table(config: &LiquidConfig, afferent: &Sparse, recurrent: &Sparse, classes: 
     let kappa = push("liquid.hook_kappa", n, "exp(-t), t ms since the last spike; multiplies the weights");
     let current = push("liquid.hook_current", n, "sum of w kappa over input and liquid");
     let mem = push("liquid.hook_mem", n, "V after reset and input");
-    let dw_in = push("stdp.hook_dw_in", wide(afferent.len()), "change of every input weight before its bounds; 0 freezes");
+    let dw_in =
+        push("stdp.hook_dw_in", wide(afferent.len()), "change of every input weight before its bounds; 0 freezes");
     let dw_rec = push("stdp.hook_dw_rec", wide(recurrent.len()), "change of every weight in the liquid; 0 freezes");
     let input_trace = push("input.hook_trace", m, "traces of spikes, as the next step's plasticity reads them");
     let trace = push("liquid.hook_trace", n, "traces of spikes, as the next step's plasticity reads them");
@@ -475,7 +473,20 @@ fn table(config: &LiquidConfig, afferent: &Sparse, recurrent: &Sparse, classes: 
     };
     let input = LayerSites { spikes: input_spikes, kappa: input_kappa, trace: input_trace };
     let liquid = LayerSites { spikes, kappa, trace };
-    let sites =
-        Sites { weight_in, weight_rec, input, mem_pre, liquid, current, mem, dw_in, dw_rec, drive, a, features, logits };
+    let sites = Sites {
+        weight_in,
+        weight_rec,
+        input,
+        mem_pre,
+        liquid,
+        current,
+        mem,
+        dw_in,
+        dw_rec,
+        drive,
+        a,
+        features,
+        logits,
+    };
     (table, sites)
 }
