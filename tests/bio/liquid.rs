@@ -67,11 +67,11 @@ fn a_step_of_the_astrocyte_by_hand_and_its_fixed_point() {
     let (drive, a) = (record(&ran, "astro.hook_drive"), record(&ran, "astro.hook_A"));
     let (liquid, given) = (record(&ran, "liquid.hook_spikes"), record(&ran, "input.hook_spikes"));
     let mut before = 0.15f64;
-    for t in 0..STEPS {
+    for (t, (drive, a)) in drive.iter().zip(&a).enumerate() {
         let sum = |spikes: &[f32], n: usize| spikes[t * n..(t + 1) * n].iter().sum::<f32>();
-        assert_eq!(drive[t], sum(&liquid, 60) - sum(&given, 20));
-        before += (0.015 * f64::from(drive[t]) + 0.15 - before) / 100.0;
-        assert!((f64::from(a[t]) - before).abs() < 1e-6, "{t}: {} and {before}", a[t]);
+        assert_eq!(*drive, sum(&liquid, 60) - sum(&given, 20));
+        before += (0.015 * f64::from(*drive) + 0.15 - before) / 100.0;
+        assert!((f64::from(*a) - before).abs() < 1e-6, "{t}: {a} and {before}");
     }
     assert!(drive.iter().any(|d| *d > 0.0) && drive.iter().any(|d| *d < 0.0));
     // 7 spikes more: A* = 0.15 + 0.015 * 7, approached by 1 - 1/100 per step.
