@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 use sysinfo::{MemoryRefreshKind, RefreshKind, System};
 
 use crate::hook::{Axis, SiteTable};
-use crate::report::{Block, Cell, Column, Table};
 use crate::models::{Model, OpenOptions};
+use crate::report::{Block, Cell, Column, Table};
 use crate::store::{ModelFolder, Storage, resolve};
 use crate::{Error, Result};
 

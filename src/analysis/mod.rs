@@ -16,6 +16,7 @@ pub mod inspect;
 pub mod label;
 pub mod languages;
 pub mod lens;
+pub mod liquid;
 pub mod measure;
 pub mod memory;
 pub mod neurons;

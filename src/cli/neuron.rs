@@ -5,12 +5,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::common::{ModelArgs, print_json};
+use crate::Error;
 use crate::analysis::scan::{self, Unwatched};
 use crate::analysis::unit;
 use crate::hook::Selector;
 use crate::models::Model;
 use crate::report::{Block, Report, terminal};
-use crate::Error;
 
 /// Arguments of `optrode neuron`.
 #[derive(Debug, clap::Args)]

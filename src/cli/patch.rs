@@ -7,8 +7,8 @@ use serde::Serialize;
 
 use super::common::{ModelArgs, OutputArgs, PairArgs};
 
-use crate::analysis::unwatched;
 use crate::analysis::patching::{Component, Direction, Pair, Patching, patching};
+use crate::analysis::unwatched;
 use crate::models::Model;
 use crate::report::{Block, Cell, Column, Report, Table};
 

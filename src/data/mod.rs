@@ -15,6 +15,7 @@ mod omniglot;
 pub mod organism;
 pub mod scenes;
 pub mod series;
+pub mod strokes;
 mod task;
 mod template;
 mod texts;

@@ -27,8 +27,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use chart::Chart;
-pub use visible::visible;
 pub use progress::{Progress, Watcher};
+pub use visible::visible;
 
 /// Something that can be shown.
 pub trait Report {

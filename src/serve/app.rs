@@ -197,7 +197,10 @@ impl Desk {
     /// There is none yet.
     pub fn atlas(&self) -> Reply<PathBuf> {
         self.atlas.borrow().as_ref().map(super::worker::Atlas::path).ok_or_else(|| {
-            Failure::new(StatusCode::CONFLICT, "this model has no atlas yet: start a quick scan, or serve one of a scan")
+            Failure::new(
+                StatusCode::CONFLICT,
+                "this model has no atlas yet: start a quick scan, or serve one of a scan",
+            )
         })
     }
 }

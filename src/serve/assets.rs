@@ -23,7 +23,9 @@ pub async fn file(params: RawPathParams) -> Response {
     let names = Names::of(&params);
     let name = names.get("file").unwrap_or_default();
     let (kind, text) = match (name, SCRIPTS.iter().find(|(known, _)| *known == name)) {
-        ("style.css", _) => ("text/css; charset=utf-8", format!("{}{}", html::style(), include_str!("../../web/style.css"))),
+        ("style.css", _) => {
+            ("text/css; charset=utf-8", format!("{}{}", html::style(), include_str!("../../web/style.css")))
+        }
         (_, Some((_, script))) => ("text/javascript; charset=utf-8", (*script).to_string()),
         _ => return Failure::missing("there is no such file").into_response(),
     };

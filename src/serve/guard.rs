@@ -71,7 +71,8 @@ fn admit(app: &App, request: &Request) -> Result<Admitted, Failure> {
         return Ok(Admitted::Inside);
     }
     let bearer = text(headers, header::AUTHORIZATION).and_then(|value| value.strip_prefix("Bearer "));
-    if bearer.is_some_and(|token| same(token, &app.token)) || cookie(app, headers).is_some_and(|t| same(t, &app.token)) {
+    if bearer.is_some_and(|token| same(token, &app.token)) || cookie(app, headers).is_some_and(|t| same(t, &app.token))
+    {
         return match in_query(request) {
             // The token need not stay in the address.
             Some(_) => Ok(Admitted::WithCookie(Redirect::to(&without_token(request)).into_response())),

@@ -201,7 +201,9 @@ impl Job {
             return Err(Error::Stopped("as it was asked"));
         }
         if self.state().run() > LIMIT {
-            return Err(Error::Stopped("it ran for an hour, the most a job of the dashboard may; use the command line"));
+            return Err(Error::Stopped(
+                "it ran for an hour, the most a job of the dashboard may; use the command line",
+            ));
         }
         Ok(())
     }

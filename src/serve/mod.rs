@@ -110,7 +110,8 @@ impl Server {
     /// The system's.
     pub fn run(self) -> Result<()> {
         let system = |e: io::Error| Error::invalid(format!("the server cannot go on: {e}"), "start it again");
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(system)?;
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(system)?;
         runtime.block_on(async {
             let listener = TcpListener::from_std(self.listener).map_err(system)?;
             let router = router(self.app);

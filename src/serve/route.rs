@@ -182,7 +182,8 @@ impl Api {
             },
         });
         if let Some(schema) = body {
-            operation["requestBody"] = json!({ "required": true, "content": { "application/json": { "schema": schema } } });
+            operation["requestBody"] =
+                json!({ "required": true, "content": { "application/json": { "schema": schema } } });
         }
         let entry = self.paths.entry(path).or_insert_with(|| json!({}));
         entry[method] = operation;
@@ -219,7 +220,12 @@ fn answer<R: Serialize>(reply: Reply<R>) -> Response {
 #[expect(clippy::type_complexity, reason = "what axum takes as a handler")]
 fn sent<B, R, F, Fut>(
     handler: F,
-) -> impl Fn(State<App>, RawPathParams, HeaderMap, Result<Bytes, BytesRejection>) -> std::pin::Pin<Box<dyn Future<Output = Response> + Send>>
+) -> impl Fn(
+    State<App>,
+    RawPathParams,
+    HeaderMap,
+    Result<Bytes, BytesRejection>,
+) -> std::pin::Pin<Box<dyn Future<Output = Response> + Send>>
 + Clone
 + Send
 + Sync

@@ -156,10 +156,7 @@ impl Worker {
     ///
     /// # Errors
     /// What the question gives; a model that could not be opened; too many questions that wait.
-    pub async fn ask<T: Send + 'static>(
-        &self,
-        question: impl FnOnce(&Desk) -> Reply<T> + Send + 'static,
-    ) -> Reply<T> {
+    pub async fn ask<T: Send + 'static>(&self, question: impl FnOnce(&Desk) -> Reply<T> + Send + 'static) -> Reply<T> {
         if self.waiting.fetch_add(1, Ordering::Relaxed) >= WAITING {
             self.waiting.fetch_sub(1, Ordering::Relaxed);
             let message = format!("{WAITING} questions wait for this model already; ask again later");
@@ -187,11 +184,7 @@ impl Worker {
     ///
     /// # Errors
     /// A model that could not be opened.
-    pub fn begin(
-        &self,
-        job: Arc<Job>,
-        work: impl FnOnce(&Desk, &Job) -> Reply<Answer> + Send + 'static,
-    ) -> Reply<()> {
+    pub fn begin(&self, job: Arc<Job>, work: impl FnOnce(&Desk, &Job) -> Reply<Answer> + Send + 'static) -> Reply<()> {
         self.inbox.send(Message::Long((job, Box::new(work)))).map_err(|_| self.gone())
     }
 

@@ -9,6 +9,7 @@ use optrode::models::{
 };
 use serde_json::json;
 
+use super::liquid::{busy, liquid};
 use super::spiking::{lif_network, plastic_network};
 use super::{Ran, assert_same, clamped, run, run_from, state_bits};
 use crate::common::{bits, edit, floats, pass};
@@ -32,6 +33,11 @@ fn all() -> Vec<(&'static str, Box<dyn Simulation>, Series)> {
         ("plastic", Box::new(plastic_network()), plastic_input(60)),
         ("reservoir", Box::new(reads), signal(1, 60, 1, 0.5, 0.0)),
         ("adapting", Box::new(reservoir().adapting(0.01)), signal(1, 60, 1, 0.5, 0.0)),
+        (
+            "liquid",
+            Box::new(liquid().with_readout(&(0..122).map(|i| f64::from(i % 5)).collect::<Vec<_>>()).unwrap()),
+            busy(60),
+        ),
         ("swimmer", Box::new(Swimmer::new(SwimmerConfig::default()).unwrap()), signal(1, 60, 3, 0.3, 0.5)),
     ]
 }
@@ -170,7 +176,7 @@ fn nothing_before_an_edit_changes() {
 #[test]
 fn rows_are_runs_of_their_own() {
     // Plastic networks take one row; swimmers begin in another posture in every row.
-    let apart = ["plastic", "adapting", "swimmer"];
+    let apart = ["plastic", "adapting", "liquid", "swimmer"];
     for (name, net, input) in all().into_iter().filter(|(name, ..)| !apart.contains(name)) {
         let other: Vec<f32> = input.values.iter().map(|x| x * 0.9 + 0.05).collect();
         let both = Series { rows: 2, values: [input.values.clone(), other.clone()].concat(), ..input.clone() };

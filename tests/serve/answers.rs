@@ -65,7 +65,8 @@ fn an_edit_is_saved_measured_compared_and_exported() {
         assert_eq!(server.get("/api/v1/edits").await[0]["note"], "forty neurons");
         assert_eq!(server.get("/api/v1/edits/forty").await["edits"][0]["op"], "zero");
 
-        let texts = json!({ "saved": "forty", "forget": ["The Queen looked at Alice, and Alice looked at the Queen."] });
+        let texts =
+            json!({ "saved": "forty", "forget": ["The Queen looked at Alice, and Alice looked at the Queen."] });
         let job = server.job("/api/v1/models/organism/effect", texts).await;
         assert_eq!(job["status"], "done", "{job}");
         let answer = server.get(&format!("/api/v1/jobs/{}/answer", job["id"])).await;
@@ -77,7 +78,10 @@ fn an_edit_is_saved_measured_compared_and_exported() {
         assert_eq!(job["status"], "done", "{job}");
         assert!(server.folder().join("models/baked/model.safetensors").is_file());
         let again = json!({ "saved": "forty", "name": "baked" });
-        assert_eq!(server.ask(Method::POST, "/api/v1/models/organism/export", Some(again)).await.0, StatusCode::CONFLICT);
+        assert_eq!(
+            server.ask(Method::POST, "/api/v1/models/organism/export", Some(again)).await.0,
+            StatusCode::CONFLICT
+        );
 
         let (status, _) = server.ask(Method::DELETE, "/api/v1/edits/forty", None).await;
         assert_eq!(status, StatusCode::OK);
@@ -95,16 +99,17 @@ fn a_unit_has_a_page_once_there_is_an_atlas() {
         assert_eq!(job["status"], "done", "{job}");
         let unit = server.get("/api/v1/models/organism/units/blocks.2.mlp.hook_post/7").await;
         assert_eq!(unit["result"]["name"], "blocks.2.mlp.hook_post[neuron=7]");
-        let values =
-            server.get("/api/v1/models/organism/units/blocks.2.mlp.hook_post/7/values?text=The+Queen").await;
+        let values = server.get("/api/v1/models/organism/units/blocks.2.mlp.hook_post/7/values?text=The+Queen").await;
         assert_eq!(values["tokens"].as_array().unwrap().len(), values["values"].as_array().unwrap().len());
 
         let sorted = server.get("/api/v1/models/organism/atlas?site=blocks.2.mlp.hook_post&sort=max").await;
         assert_eq!(sorted["found"], 512);
-        let largest: Vec<f64> = sorted["units"].as_array().unwrap().iter().map(|u| u["max"].as_f64().unwrap()).collect();
+        let largest: Vec<f64> =
+            sorted["units"].as_array().unwrap().iter().map(|u| u["max"].as_f64().unwrap()).collect();
         assert!(largest.windows(2).all(|two| two[0] >= two[1]), "{largest:?}");
         let token = sorted["units"][0]["tokens"][0].as_str().unwrap().trim().to_string();
-        let found = server.get(&format!("/api/v1/models/organism/atlas?search={}&sort=max", token.replace(' ', "+"))).await;
+        let found =
+            server.get(&format!("/api/v1/models/organism/atlas?search={}&sort=max", token.replace(' ', "+"))).await;
         let count = found["found"].as_u64().unwrap();
         assert!(count > 0 && count < 6 * 512 + 6 * 6 + 6 * 192, "`{token}`: {count}");
         assert_eq!(server.get("/api/v1/models/organism/atlas?search=%25%25%25").await["found"], 0);
@@ -115,7 +120,8 @@ fn a_unit_has_a_page_once_there_is_an_atlas() {
 fn a_generation_streams_what_the_command_line_gives() {
     with(&["organism"], async |server| {
         server.ready().await;
-        let body = json!({ "text": "The Queen", "tokens": 12, "edits": [{ "site": "blocks.3.hook_mlp_out", "op": "zero" }] });
+        let body =
+            json!({ "text": "The Queen", "tokens": 12, "edits": [{ "site": "blocks.3.hook_mlp_out", "op": "zero" }] });
         let (_, job) = server.ask(Method::POST, "/api/v1/models/organism/generate", Some(body)).await;
         let id = job["id"].as_u64().unwrap();
         let (_, events) = server.page(&format!("/api/v1/jobs/{id}/events")).await;
@@ -124,7 +130,8 @@ fn a_generation_streams_what_the_command_line_gives() {
         for piece in events.lines().filter_map(|l| l.strip_prefix("data: [")) {
             let pieces: Vec<Value> = serde_json::from_str(&format!("[{piece}")).unwrap();
             for piece in pieces {
-                *said.entry(piece["side"].as_str().unwrap().to_string()).or_default() += piece["text"].as_str().unwrap();
+                *said.entry(piece["side"].as_str().unwrap().to_string()).or_default() +=
+                    piece["text"].as_str().unwrap();
             }
         }
         let answer = server.get(&format!("/api/v1/jobs/{id}/answer")).await;
@@ -133,7 +140,8 @@ fn a_generation_streams_what_the_command_line_gives() {
         }
         assert_ne!(said["plain"], said["edited"]);
         let folder = embedded::folder().unwrap();
-        let command = ["generate", folder.to_str().unwrap(), "--prompt", "The Queen", "--max-new-tokens", "12", "--greedy"];
+        let command =
+            ["generate", folder.to_str().unwrap(), "--prompt", "The Queen", "--max-new-tokens", "12", "--greedy"];
         let cli = std::process::Command::new(env!("CARGO_BIN_EXE_optrode")).args(command).output().unwrap();
         let text = String::from_utf8(cli.stdout).unwrap();
         assert_eq!(text.trim_end().strip_prefix("The Queen").unwrap(), said["plain"].trim_end());
@@ -171,7 +179,8 @@ fn a_network_is_run_recorded_and_clamped() {
         let sites = answer["result"]["sites"].as_array().unwrap();
         let silenced = sites.iter().find(|s| s["name"] == "inh.hook_spikes").unwrap();
         assert!(silenced["mean"].as_f64().unwrap() < silenced["unedited"].as_f64().unwrap(), "{silenced}");
-        let (status, _) = server.ask(Method::POST, "/api/v1/networks/izhikevich/run", Some(json!({ "steps": 10_000_000 }))).await;
+        let (status, _) =
+            server.ask(Method::POST, "/api/v1/networks/izhikevich/run", Some(json!({ "steps": 10_000_000 }))).await;
         assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
     });
 }

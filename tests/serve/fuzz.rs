@@ -55,7 +55,9 @@ fn address(path: &str, operation: &Value, from: &mut Stream) -> String {
     let known = |name: &str, from: &mut Stream| match name {
         "model" => pick(from, &["organism", "organism", "organism", "x", "%00"]).to_string(),
         "network" => pick(from, &["izhikevich", "izhikevich", "none"]).to_string(),
-        "site" => pick(from, &["blocks.1.mlp.hook_post", "blocks.0.attn.hook_result", "logits", "..", "%F0%9F"]).to_string(),
+        "site" => {
+            pick(from, &["blocks.1.mlp.hook_post", "blocks.0.attn.hook_result", "logits", "..", "%F0%9F"]).to_string()
+        }
         _ => pick(from, &["0", "1", "3", "-1", "999999999999999999999", "a-b", "..%2f", "%"]).to_string(),
     };
     let filled: Vec<String> = path

@@ -24,7 +24,8 @@ fn with_browser<F: AsyncFnOnce(&Client, &Server)>(subjects: &[&str], test: F) {
         test(&browser, &server).await;
         assert_eq!(console(&browser).await, Vec::<Value>::new());
         let asked = requests(&browser).await;
-        let own = |url: &String| url.starts_with(&server.address) || url.starts_with("data:") || url.starts_with("blob:");
+        let own =
+            |url: &String| url.starts_with(&server.address) || url.starts_with("data:") || url.starts_with("blob:");
         assert!(asked.iter().all(own), "{asked:?}");
         browser.close().await.unwrap();
     });
@@ -56,14 +57,20 @@ fn a_prompt_is_typed_and_a_head_is_read() {
         write(browser, ".ask [name=text]", "The cat sat. The cat").await;
         click(browser, ".ask .go").await;
         wait(browser, ".strip li").await;
-        assert!(browser.current_url().await.unwrap().query().unwrap().contains("cat+sat"), "the state is in the address");
+        assert!(
+            browser.current_url().await.unwrap().query().unwrap().contains("cat+sat"),
+            "the state is in the address"
+        );
         let strip = "return [...document.querySelectorAll('.strip span')].map(s => s.textContent).join('')";
         let strip = browser.execute(strip, vec![]).await.unwrap();
         assert!(strip.as_str().unwrap().ends_with("The␣cat␣sat.␣The␣cat"), "{strip}");
         let words = text(browser, ".reading").await;
         // The pointer over the lower half of a head's pattern: a late query.
         let canvas = browser.find(Locator::Css(".heads canvas")).await.unwrap();
-        browser.execute("arguments[0].scrollIntoView({block: 'center'})", vec![serde_json::to_value(&canvas).unwrap()]).await.unwrap();
+        browser
+            .execute("arguments[0].scrollIntoView({block: 'center'})", vec![serde_json::to_value(&canvas).unwrap()])
+            .await
+            .unwrap();
         let (x, y, w, h) = canvas.rectangle().await.unwrap();
         let top = browser.execute("return window.scrollY", vec![]).await.unwrap().as_f64().unwrap();
         let at = |kind: &str| json!({ "type": kind, "x": x + w / 4.0, "y": y - top + h * 0.9, "button": "left", "clickCount": 1 });
@@ -173,7 +180,13 @@ fn a_network_is_run_and_clamped_from_the_page() {
 fn every_page_is_quiet_fits_and_names_what_it_holds() {
     with_browser(&["organism", "izhikevich"], async |browser, server| {
         let pages = [
-            "/", "/m/organism", "/m/organism/lab", "/m/organism/edits", "/m/organism/sweeps", "/n/izhikevich", "/reports",
+            "/",
+            "/m/organism",
+            "/m/organism/lab",
+            "/m/organism/edits",
+            "/m/organism/sweeps",
+            "/n/izhikevich",
+            "/reports",
             "/jobs",
         ];
         for page in pages {

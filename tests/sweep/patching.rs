@@ -1,7 +1,7 @@
 //! Maps of patches: their ends are what the definitions say.
 
-use optrode::analysis::unwatched;
 use optrode::analysis::patching::{Columns, Component, Direction, Pair, patching};
+use optrode::analysis::unwatched;
 use optrode::models::{Decoder, Side};
 use serde_json::json;
 

@@ -12,8 +12,8 @@
 use candle_core::{DType, Tensor};
 use serde::{Deserialize, Serialize};
 
-use crate::analysis::unwatched;
 use crate::analysis::patching::{Columns, Component, Direction, Map, Pair, Patching, patching};
+use crate::analysis::unwatched;
 use crate::hook::{Edit, Output, Pass, Record, Registry, Values};
 use crate::models::execute::observe;
 use crate::models::{Decoder, Input, Side, Tokens, gradients};

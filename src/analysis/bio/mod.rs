@@ -10,13 +10,16 @@ use std::path::{Path, PathBuf};
 use candle_core::Device;
 use serde::{Deserialize, Serialize};
 
+use super::liquid::{chances, events};
 use super::memory::{self, Needs};
 use super::registry;
 use super::standing::take_in;
-use crate::data::series;
+use crate::data::{series, strokes};
 use crate::hook::{Edit, Pass, Plan, Record, Records, Selector, Standing, Tap, Values, random};
 use crate::models::spiking::{izhikevich_population, thalamic_noise};
-use crate::models::{EiConfig, EiReservoir, Input, Series, Simulation, State, Swimmer, SwimmerConfig};
+use crate::models::{
+    EiConfig, EiReservoir, Input, Liquid, LiquidConfig, Series, Simulation, State, Swimmer, SwimmerConfig,
+};
 use crate::report::{Block, Cell, Column, Table};
 use crate::store::Bundle;
 use crate::store::text::nearest;
@@ -69,6 +72,14 @@ pub static NETWORKS: &[Named] = &[
         steps: 1000,
         build: |seed| Ok(Box::new(izhikevich_population(seed)?)),
         input: |steps, seed| Input::Series(thalamic_noise(1, steps, seed)),
+    },
+    Named {
+        name: "nalsm",
+        meaning: "1000 spiking neurons and an astrocyte that sets the depression of STDP, on a drawn digit; a step is 1 ms",
+        paper: Some(24),
+        steps: 250,
+        build: |seed| Ok(Box::new(Liquid::new(LiquidConfig { seed, decay: 0.99, ..LiquidConfig::default() })?)),
+        input: |steps, seed| Input::Series(events(&chances(&strokes::digits(1, seed), 1), steps, seed)),
     },
     Named {
         name: "ncap-swimmer",

@@ -65,7 +65,6 @@ impl Ran {
         }))
     }
 
-
     /// Hz per unit of a mean of spikes; `None` where steps have no length.
     fn hertz(&self, shown: &Shown) -> Option<f64> {
         self.dt.filter(|_| shown.spikes).map(|dt| 1000.0 / dt)

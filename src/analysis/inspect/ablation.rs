@@ -49,7 +49,8 @@ pub fn ablation_map(
         let run = Run { passes: vec![Pass { edits: edits.into_iter().collect(), ..Pass::default() }] };
         let inputs = [Input::Tokens(Tokens::from_rows(&[ids.to_vec()], Side::Right, model.pad())?)];
         let registry = Registry::elementary();
-        let mut outcome = execute(net, Job { run: &run, inputs: &inputs, stored: BTreeMap::new(), registry: &registry })?;
+        let mut outcome =
+            execute(net, Job { run: &run, inputs: &inputs, stored: BTreeMap::new(), registry: &registry })?;
         let logits = outcome.passes.remove(0).output.squeeze(0)?.to_dtype(DType::F32)?.to_vec2::<f32>()?; // [t, vocab]
         let next = logits.iter().zip(&ids[1..]).map(|(row, id)| -LogProbs::new(row).of(*id));
         Ok(next.sum::<f64>() / (ids.len() - 1) as f64)

@@ -88,7 +88,8 @@ impl Report for Inspection {
 
 impl Report for Effect {
     fn blocks(&self) -> Vec<Block> {
-        let mut columns = ["texts", "tokens", "loss before", "loss after", "KL, nats per token"].map(Column::new).to_vec();
+        let mut columns =
+            ["texts", "tokens", "loss before", "loss after", "KL, nats per token"].map(Column::new).to_vec();
         columns.push(Column::new("same prediction").better(Better::More));
         let controlled = !self.control.is_empty();
         if controlled {

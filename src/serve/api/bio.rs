@@ -107,9 +107,11 @@ pub(super) fn routes(api: &mut Api) {
     api.get("/networks", "Simulated networks.", async |app: App, _: Names, _: Nothing| {
         Ok(app.networks.iter().map(|n| Entry::of(n)).collect::<Vec<_>>())
     });
-    api.get("/networks/{network}/sites", "What can be recorded and edited.", async |app: App, names: Names, _: Nothing| {
-        sites(&app, names.get("network")?).await
-    });
+    api.get(
+        "/networks/{network}/sites",
+        "What can be recorded and edited.",
+        async |app: App, names: Names, _: Nothing| sites(&app, names.get("network")?).await,
+    );
     api.post(
         "/networks/{network}/run",
         "Starts a run with records and edits.",

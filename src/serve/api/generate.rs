@@ -64,9 +64,9 @@ pub fn begin(app: &App, model: &str, ask: Ask) -> Reply<Snapshot> {
     edits.file.edits.extend(ask.edits.iter().cloned());
     let job = app.jobs.begin("generate", format!("generate with {model}"), Some(model.to_string()))?;
     let own = Arc::clone(&job);
-    let queued = app.model(model).and_then(|served| {
-        served.worker.begin(Arc::clone(&job), move |desk, _| streams(desk, &own, &ask, &edits))
-    });
+    let queued = app
+        .model(model)
+        .and_then(|served| served.worker.begin(Arc::clone(&job), move |desk, _| streams(desk, &own, &ask, &edits)));
     if let Err(failure) = queued {
         job.carry_out(|| Err(failure.clone()));
         return Err(failure);

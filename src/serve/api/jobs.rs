@@ -54,7 +54,8 @@ async fn next(mut sent: Sent) -> Option<(Result<Event, Infallible>, Sent)> {
             sent.over = true;
             Some(Event::default().event("end").json_data(&snapshot))
         } else if sent.last.as_ref().is_none_or(|last| {
-            (last.status, &last.task, last.done, last.of) != (snapshot.status, &snapshot.task, snapshot.done, snapshot.of)
+            (last.status, &last.task, last.done, last.of)
+                != (snapshot.status, &snapshot.task, snapshot.done, snapshot.of)
         }) {
             let event = Event::default().event("progress").json_data(&snapshot);
             sent.last = Some(snapshot);

@@ -175,7 +175,8 @@ pub fn compare(app: &App, two: &Two) -> Reply<Answer> {
     let columns = ["figure", &two.a, "difference", &two.b].map(Column::new).to_vec();
     let words = format!("{} figures, {differ} of them differ.", names.len());
     let value = |value: Option<f64>| value.map_or(Value::Null, Value::from);
-    let result = names.iter().map(|n| serde_json::json!({ "figure": n, "a": value(a.figure(n)), "b": value(b.figure(n)) }));
+    let result =
+        names.iter().map(|n| serde_json::json!({ "figure": n, "a": value(a.figure(n)), "b": value(b.figure(n)) }));
     Ok(Answer { result: result.collect(), blocks: vec![Block::text(words), Block::Table(Table { columns, rows })] })
 }
 

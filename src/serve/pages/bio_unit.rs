@@ -25,15 +25,18 @@ pub async fn page(app: App, names: Names, _: Nothing) -> Reply<View> {
     let (name, wanted, number) = (names.get("network")?, names.get("site")?, names.number::<usize>("number")?);
     let named = app.network(name)?;
     let all = sites(&app, name).await?;
-    let site = all.iter().find(|s| s.name == wanted).ok_or_else(|| {
-        Failure::missing(format!("{name} has no site `{}`", crate::serve::app::short(wanted)))
-    })?;
-    let (axis, size) = units(site).filter(|(_, size)| number < *size).ok_or_else(|| {
-        Failure::new(StatusCode::NOT_FOUND, format!("{wanted} has no unit {number} with a page"))
-    })?;
+    let site = all
+        .iter()
+        .find(|s| s.name == wanted)
+        .ok_or_else(|| Failure::missing(format!("{name} has no site `{}`", crate::serve::app::short(wanted))))?;
+    let (axis, size) = units(site)
+        .filter(|(_, size)| number < *size)
+        .ok_or_else(|| Failure::new(StatusCode::NOT_FOUND, format!("{wanted} has no unit {number} with a page")))?;
     let population = wanted.rsplit_once('.').map_or("", |(population, _)| population);
     let same = |s: &&SiteEntry| {
-        s.name != wanted && units(s) == Some((axis, size)) && s.name.rsplit_once('.').is_some_and(|(p, _)| p == population)
+        s.name != wanted
+            && units(s) == Some((axis, size))
+            && s.name.rsplit_once('.').is_some_and(|(p, _)| p == population)
     };
     let of = |site: &str| format!("{site}[{axis}={number}]");
     let mut records = vec![of(wanted)];

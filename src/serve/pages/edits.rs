@@ -44,7 +44,11 @@ pub async fn page(app: App, names: Names, asked: Asked) -> Reply<View> {
     let query = format!("edits={}&saved={}", escaped(&own), escaped(&saved_name));
     let command = format!("optrode edit apply {} --edit EDIT.json --prompt 'Once'", quoted(&served.reference));
     let view = View::new(Screen::Edits, "Edits", body).of(name).command(command);
-    Ok(if bundle.file.edits.is_empty() { view.api("/api/v1/edits") } else { view.api(format!("/api/v1/models/{name}/inspect?text={}&{query}", escaped(super::lab::PROMPT))) })
+    Ok(if bundle.file.edits.is_empty() {
+        view.api("/api/v1/edits")
+    } else {
+        view.api(format!("/api/v1/models/{name}/inspect?text={}&{query}", escaped(super::lab::PROMPT)))
+    })
 }
 
 fn list(bundle: &Bundle, own: &str, saved: &str) -> Markup {

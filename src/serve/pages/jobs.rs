@@ -73,7 +73,9 @@ fn outcome(job: &Job) -> Reply<Markup> {
     let snapshot = job.snapshot();
     let Some(answer) = job.answer() else {
         let why = snapshot.error.unwrap_or_default();
-        return Ok(html! { p class="failure" role="alert" { (word(snapshot.status)) @if !why.is_empty() { ": " (visible(&why)) } } });
+        return Ok(
+            html! { p class="failure" role="alert" { (word(snapshot.status)) @if !why.is_empty() { ": " (visible(&why)) } } },
+        );
     };
     Ok(html! {
         (drawn(&answer.blocks, &snapshot.title)?)

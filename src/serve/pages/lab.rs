@@ -75,14 +75,7 @@ fn query_of(asked: &Look) -> String {
     parts.join("&")
 }
 
-fn asking(
-    app: &App,
-    name: &str,
-    asked: &Look,
-    saved: &[api::edits::Saved],
-    layers: usize,
-    layer: usize,
-) -> Markup {
+fn asking(app: &App, name: &str, asked: &Look, saved: &[api::edits::Saved], layers: usize, layer: usize) -> Markup {
     let text = |field: &Option<String>| given(field).unwrap_or_default().to_string();
     let option = |value: &str, words: &str| (value.to_string(), words.to_string());
     let blocks: Vec<(String, String)> = (0..layers).map(|l| (l.to_string(), l.to_string())).collect();
@@ -150,7 +143,8 @@ fn printed(text: &str) -> String {
 }
 
 fn next_tokens(looked: &Looked) -> Markup {
-    let probability = |seen: &Inspection, id: u32| seen.next.iter().find(|c| c.id == id).map(|c| c.log_probability.exp());
+    let probability =
+        |seen: &Inspection, id: u32| seen.next.iter().find(|c| c.id == id).map(|c| c.log_probability.exp());
     let mut tokens: Vec<&Candidate> = looked.left.seen.next.iter().collect();
     if let Some(right) = &looked.right {
         tokens.extend(right.seen.next.iter().filter(|c| probability(&looked.left.seen, c.id).is_none()));
@@ -319,5 +313,7 @@ fn norms(looked: &Looked) -> Reply<Markup> {
         }
     });
     let difference = difference.map(|chart| figure(&chart)).transpose()?;
-    Ok(html! { (figure(&left.norm_chart())?) @if let Some(chart) = difference { (chart) } (figure(&right.norm_chart())?) })
+    Ok(
+        html! { (figure(&left.norm_chart())?) @if let Some(chart) = difference { (chart) } (figure(&right.norm_chart())?) },
+    )
 }

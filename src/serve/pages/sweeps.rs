@@ -17,7 +17,8 @@ pub async fn page(app: App, names: Names, _: Nothing) -> Reply<View> {
         pair("indirect_object", "indirect object: Mary or John"),
         pair("greater_than", "greater than: later years"),
     ];
-    let directions = [pair("denoise", "clean values into the corrupted run"), pair("noise", "corrupted values into the clean run")];
+    let directions =
+        [pair("denoise", "clean values into the corrupted run"), pair("noise", "corrupted values into the clean run")];
     let body = html! {
         section aria-labelledby="heads" {
             h2 id="heads" { "What heads do" }

@@ -258,6 +258,8 @@ fn groups(page: &Page) -> Reply<Markup> {
     let own: Vec<Block> = of.take_while(|b| !matches!(b, Block::Heading { .. })).cloned().collect();
     match own.is_empty() {
         true => Ok(html! {}),
-        false => Ok(html! { section aria-labelledby="groups" { h2 id="groups" { "By group" } (super::drawn(&own, "By group")?) } }),
+        false => Ok(
+            html! { section aria-labelledby="groups" { h2 id="groups" { "By group" } (super::drawn(&own, "By group")?) } },
+        ),
     }
 }

@@ -32,16 +32,8 @@ pub enum Statistic {
 
 impl Statistic {
     /// All of them.
-    pub const ALL: [Self; 8] = [
-        Self::Number,
-        Self::Mean,
-        Self::Std,
-        Self::Skewness,
-        Self::Kurtosis,
-        Self::Min,
-        Self::Max,
-        Self::Rate,
-    ];
+    pub const ALL: [Self; 8] =
+        [Self::Number, Self::Mean, Self::Std, Self::Skewness, Self::Kurtosis, Self::Min, Self::Max, Self::Rate];
 
     /// Its column in the table of units, which is its name too.
     pub fn name(self) -> &'static str {
@@ -124,7 +116,8 @@ impl Database {
     pub fn browse(&self, wanted: &Wanted) -> Result<(usize, Vec<Listed>)> {
         let site = wanted.site.map(|s| s as i64);
         let search = wanted.search.as_deref().filter(|s| !s.is_empty()).map(pattern);
-        let count = self.all(&format!("SELECT COUNT(*) {FILTER}"), params![site, search], |row| row.get::<_, usize>(0))?;
+        let count =
+            self.all(&format!("SELECT COUNT(*) {FILTER}"), params![site, search], |row| row.get::<_, usize>(0))?;
         let (column, order) = (wanted.sort.name(), if wanted.descending { "DESC" } else { "ASC" });
         let sql = format!(
             "SELECT units.id, sites.name, sites.layer, sites.unit, units.number, mean, std, skewness, kurtosis, min, max, \
