@@ -173,7 +173,7 @@ fn subjects(options: &Options) -> Result<(Vec<Served>, Vec<&'static Named>)> {
         } else if subject == "organism" && !path.exists() {
             add(embedded::folder()?.display().to_string(), Some("organism"), None);
         } else if path.join(DATABASE).is_file() {
-            let manifest = scan::Manifest::open(&path.join(MANIFEST))?;
+            let manifest = scan::Manifest::open(path.join(MANIFEST))?;
             let model = manifest.model.ok_or_else(|| {
                 Error::file(path, "this atlas was merged and does not say where its model is", "name the model too")
             })?;

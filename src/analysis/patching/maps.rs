@@ -18,13 +18,11 @@ use crate::models::{Decoder, Input, Job, Side, Tokens, execute};
 /// Copies of a prompt that run side by side.
 const COPIES: usize = 32;
 
+/// Hears block, head and the last position's logits of a patch.
+type Each<'a> = dyn FnMut(usize, usize, &[f32]) -> Result<()> + 'a;
+
 /// Patches every head's pattern of one prompt, block by block; `each` hears block, head and the last position's logits.
-pub(super) fn patch(
-    net: &Decoder,
-    base: &[u32],
-    source: &[u32],
-    each: &mut dyn FnMut(usize, usize, &[f32]) -> Result<()>,
-) -> Result<Work> {
+pub(super) fn patch(net: &Decoder, base: &[u32], source: &[u32], each: &mut Each) -> Result<Work> {
     let (blocks, heads) = (net.facts().layers.len(), net.facts().n_heads);
     let site = |block: usize| format!("blocks.{block}.{}", Component::Pattern.site());
     let rows = |ids: &[u32], copies: usize| -> Result<Input> {

@@ -111,7 +111,7 @@ fn sides(looked: &Looked) -> Markup {
             div class="side-tokens" {
                 h3 {
                     (title)
-                    @if !side.edits.is_empty() { " · " (side.edits.len()) " edits" }
+                    @if !side.edits.is_empty() { " · " (side.edits.len()) (if side.edits.len() == 1 { " edit" } else { " edits" }) }
                 }
                 ol class="strip" data-strip=(title) {
                     @for (i, token) in side.seen.tokens.iter().enumerate() {
