@@ -26,7 +26,8 @@ pub async fn page(app: App, names: Names, asked: Asked) -> Reply<View> {
     let named = app.network(name)?;
     let all = sites(&app, name).await?;
     let steps = asked.steps.unwrap_or(named.steps.min(1000)).clamp(1, STEPS);
-    let first = all.iter().find(|s| s.name.ends_with("hook_spikes") || s.name.ends_with("hook_state")).or(all.first());
+    let emits = |name: &str| name.ends_with("hook_spikes") || name.ends_with("hook_state");
+    let first = all.iter().find(|s| !s.name.starts_with("syn.") && emits(&s.name)).or(all.first());
     let example =
         first.map_or_else(String::new, |s| format!(r#"[{{"site": "{}@t={}..", "op": "zero"}}]"#, s.name, steps / 2));
     let options: Vec<(String, String)> = operations().into_iter().map(|o| (o.op.clone(), o.op)).collect();
