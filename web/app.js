@@ -19,9 +19,9 @@ async function copy(button) {
 
 /** Arrow keys follow the links that name them; a slash goes to the first field. */
 function keys(event) {
-  const writing = event.target.closest("input, textarea, select, canvas, [contenteditable]");
+  const writing = event.target.closest("input, textarea, select, canvas, .scroll, [contenteditable]");
   if (writing || event.ctrlKey || event.metaKey || event.altKey) return;
-  const link = document.querySelector(`a[data-key="${event.key}"]`);
+  const link = document.querySelector(`a[data-key="${CSS.escape(event.key)}"]`);
   const field = document.querySelector("main textarea, main input[type=text]");
   if (link) {
     location.href = link.href;

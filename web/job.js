@@ -77,6 +77,8 @@ export function follow(id, box, { streams = false, reload = false } = {}) {
   const events = new EventSource(`/api/v1/jobs/${id}/events`);
   const end = () => send("DELETE", `/api/v1/jobs/${id}`).catch(() => {});
   stop.addEventListener("click", () => { stop.disabled = true; end(); });
+  // A stream that was interrupted begins anew.
+  events.addEventListener("open", () => said.replaceChildren());
   events.addEventListener("said", (event) => {
     for (const piece of JSON.parse(event.data)) column(said, piece.side).append(piece.text);
   });
@@ -121,9 +123,11 @@ function remember(form) {
 function startForm(form) {
   const box = form.nextElementSibling;
   let stop = null;
+  let latest = 0;
   const start = async () => {
     if (stop) stop();
     stop = null;
+    const own = ++latest;
     delete box.dataset.status;
     const range = form.querySelector("[data-value]");
     const template = form.querySelector("[data-template]");
@@ -132,6 +136,11 @@ function startForm(form) {
       const body = fields(form);
       if (form.dataset.address) remember(form);
       const job = await send("POST", form.dataset.post, body);
+      if (own !== latest) {
+        // A newer one was started meanwhile.
+        send("DELETE", `/api/v1/jobs/${job.id}`).catch(() => {});
+        return;
+      }
       stop = follow(job.id, box, { streams: Boolean(form.dataset.streams) });
     } catch (error) {
       fail(box, error.message);

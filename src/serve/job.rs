@@ -210,11 +210,11 @@ impl Job {
 
     /// Runs `work` and keeps what comes out; nothing if it was stopped before.
     pub fn carry_out(&self, work: impl FnOnce() -> Reply<Answer>) {
-        if self.snapshot().status.ended() {
-            return;
-        }
         {
             let mut state = self.state();
+            if state.status.ended() {
+                return;
+            }
             (state.status, state.began) = (Status::Running, Some(Instant::now()));
         }
         self.changed.send_replace(());

@@ -117,8 +117,22 @@ impl Desk {
     fn take(&self, message: Message) {
         match message {
             Message::Short(short) => short(self),
-            Message::Long(long) => self.later.borrow_mut().push_back(long),
+            Message::Long(long) => {
+                let mut later = self.later.borrow_mut();
+                // What was stopped while it waited need not be kept.
+                later.retain(|(job, _)| !job.snapshot().status.ended());
+                later.push_back(long);
+            }
         }
+    }
+}
+
+/// A question that waits, counted as long as this is there.
+struct Waits(Arc<AtomicUsize>);
+
+impl Drop for Waits {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -135,13 +149,26 @@ impl Worker {
         let shared = Arc::clone(&state);
         std::thread::Builder::new().name(format!("model {name}")).spawn(move || {
             let set = |new: State| *shared.lock().unwrap_or_else(PoisonError::into_inner) = new;
-            match open(&options).and_then(|model| Ok((facts(&model)?, model))) {
+            let opened =
+                catch_unwind(AssertUnwindSafe(|| open(&options).and_then(|model| Ok((facts(&model)?, model)))));
+            let opened = opened.map_err(|_| "reading it broke off".to_string());
+            match opened.and_then(|opened| opened.map_err(|error| error.to_string())) {
                 Ok((facts, model)) => {
                     set(State::Ready(Arc::new(facts)));
                     let atlas = RefCell::new(atlas.map(Atlas::Named));
                     Desk { model, options, atlas, inbox: messages, later: RefCell::default() }.work();
                 }
-                Err(error) => set(State::Broken(error.to_string())),
+                Err(why) => {
+                    set(State::Broken(why.clone()));
+                    // Jobs that wait, and those that come, hear it; questions are answered by their being dropped.
+                    for message in messages {
+                        if let Message::Long((job, _)) = message {
+                            let failure =
+                                Failure::new(StatusCode::CONFLICT, format!("the model could not be opened: {why}"));
+                            job.carry_out(|| Err(failure));
+                        }
+                    }
+                }
             }
         })?;
         Ok(Self { inbox, waiting: Arc::default(), state })
@@ -162,8 +189,14 @@ impl Worker {
             let message = format!("{WAITING} questions wait for this model already; ask again later");
             return Err(Failure::new(StatusCode::TOO_MANY_REQUESTS, message));
         }
+        let waits = Waits(Arc::clone(&self.waiting));
         let (reply, answer) = oneshot::channel();
         let short: Short = Box::new(move |desk| {
+            // Gone with the question, whether it is answered, dropped, or its asker has gone away.
+            let _waits = waits;
+            if reply.is_closed() {
+                return;
+            }
             let told = catch_unwind(AssertUnwindSafe(|| question(desk))).unwrap_or_else(|_| {
                 let message = "the question broke off: this is a defect of optrode, please report it";
                 Err(Failure::new(StatusCode::INTERNAL_SERVER_ERROR, message))
@@ -172,12 +205,10 @@ impl Worker {
             let _ = reply.send(told);
         });
         let sent = self.inbox.send(Message::Short(short));
-        let told = match sent {
+        match sent {
             Ok(()) => answer.await.map_err(|_| self.gone()).and_then(|told| told),
             Err(_) => Err(self.gone()),
-        };
-        self.waiting.fetch_sub(1, Ordering::Relaxed);
-        told
+        }
     }
 
     /// Puts a job into the queue.

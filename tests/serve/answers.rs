@@ -83,6 +83,11 @@ fn an_edit_is_saved_measured_compared_and_exported() {
             StatusCode::CONFLICT
         );
 
+        // Nothing is replaced, and what comes before is kept.
+        let more = json!({ "edits": [{ "site": "blocks.1.hook_mlp_out", "op": "zero" }], "saved": "forty" });
+        assert_eq!(server.ask(Method::PUT, "/api/v1/edits/forty", Some(more.clone())).await.0, StatusCode::CONFLICT);
+        assert_eq!(server.ask(Method::PUT, "/api/v1/edits/both", Some(more)).await.1["edits"], 2);
+
         let (status, _) = server.ask(Method::DELETE, "/api/v1/edits/forty", None).await;
         assert_eq!(status, StatusCode::OK);
         assert_eq!(server.ask(Method::GET, "/api/v1/edits/forty", None).await.0, StatusCode::NOT_FOUND);

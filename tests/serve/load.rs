@@ -34,6 +34,21 @@ fn memory_stays_flat_over_ten_thousand_requests() {
 }
 
 #[test]
+fn clients_that_go_away_leave_nothing_behind() {
+    with(&["organism"], async |server| {
+        server.ready().await;
+        for _ in 0..300 {
+            let path = format!("{}/api/v1/models/organism/inspect?text=The+Queen", server.address);
+            let request = server.client.get(path).bearer_auth(&server.token);
+            // Long enough to be asked, too short to be answered.
+            let _ = request.timeout(std::time::Duration::from_millis(3)).send().await;
+        }
+        let (status, told) = server.ask(Method::GET, "/api/v1/models/organism/inspect?text=The", None).await;
+        assert_eq!(status, StatusCode::OK, "{told}");
+    });
+}
+
+#[test]
 fn sixty_four_clients_are_all_answered_while_a_job_runs() {
     with(&["organism"], async |server| {
         server.ready().await;

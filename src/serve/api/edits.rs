@@ -1,7 +1,5 @@
 //! Edits: the operations there are, saved edits, what edits do to texts, export into weights.
 
-use std::collections::BTreeMap;
-
 use axum::http::StatusCode;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -18,7 +16,7 @@ use crate::serve::app::{App, short};
 use crate::serve::failure::{Failure, Reply};
 use crate::serve::job::{Answer, Snapshot};
 use crate::serve::route::{Api, Names, Nothing};
-use crate::store::{Bundle, EditFile, bundle};
+use crate::store::Bundle;
 
 /// Paragraphs of each set that comes with the program.
 const PARAGRAPHS: usize = 3;
@@ -85,10 +83,18 @@ pub struct Save {
     /// A line for people.
     #[serde(default)]
     pub note: Option<String>,
+    /// The name of a saved edit that comes before them.
+    #[serde(default)]
+    pub saved: Option<String>,
 }
 
 fn save(app: &App, name: &str, save: Save) -> Reply<Saved> {
     let place = app.place("edits", name)?;
+    // What is there may hold tensors that nobody could make again.
+    if place.symlink_metadata().is_ok() {
+        let message = format!("an edit `{}` is saved already; use another name, or remove it", short(name));
+        return Err(Failure::new(StatusCode::CONFLICT, message));
+    }
     if save.edits.is_empty() || save.edits.len() > EDITS {
         return Err(Failure::new(
             StatusCode::UNPROCESSABLE_ENTITY,
@@ -98,23 +104,23 @@ fn save(app: &App, name: &str, save: Save) -> Reply<Saved> {
     let registry = registry();
     save.edits.iter().try_for_each(|edit| registry.build(edit).map(|_| ()))?;
     std::fs::create_dir_all(app.folder.join("edits")).map_err(crate::Error::io(&app.folder))?;
-    let file = EditFile { version: bundle::VERSION, edits: save.edits, model: None, note: save.note };
-    Bundle { path: place.clone(), file, tensors: BTreeMap::new() }.write(&place)?;
+    let mut whole = app.edits(None, save.saved.as_deref())?;
+    whole.file.edits.extend(save.edits);
+    whole.file.note = save.note.or(whole.file.note);
+    whole.write(&place)?;
     saved(app)?.into_iter().find(|s| s.name == name).ok_or_else(|| Failure::missing("the edit was not saved"))
 }
 
 fn remove(app: &App, name: &str) -> Reply<Value> {
     let place = app.place("edits", name)?;
-    // Only what this server could have written: a folder with these two files.
-    Bundle::open(&place, &candle_core::Device::Cpu)
-        .map_err(|_| Failure::missing(format!("no edit `{}` is saved", short(name))))?;
-    for file in ["edit.json", "tensors.safetensors"] {
-        let path = place.join(file);
-        if path.exists() {
-            std::fs::remove_file(&path).map_err(crate::Error::io(&path))?;
-        }
+    // Only what this server could have written: a folder, no link, with these two files and nothing else.
+    let own = ["edit.json", "tensors.safetensors"];
+    let is_folder = place.symlink_metadata().is_ok_and(|m| m.is_dir());
+    let mut entries = std::fs::read_dir(&place).into_iter().flatten().filter_map(Result::ok);
+    if !is_folder || !entries.all(|e| own.iter().any(|name| e.file_name() == *name)) {
+        return Err(Failure::missing(format!("no edit `{}` was saved from a page", short(name))));
     }
-    std::fs::remove_dir(&place).map_err(crate::Error::io(&place))?;
+    std::fs::remove_dir_all(&place).map_err(crate::Error::io(&place))?;
     Ok(json!({ "removed": name }))
 }
 

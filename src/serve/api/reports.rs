@@ -117,8 +117,18 @@ pub fn run(app: &App, model: &str, ask: &Ask) -> Reply<Snapshot> {
         let names = SCRIPTS.map(|(name, _)| name).join(", ");
         Failure::missing(format!("there is no script `{}`; there are {names}", short(&ask.script)))
     })?;
-    let name = ask.name.clone().filter(|n| !n.is_empty()).unwrap_or_else(|| format!("{}-{model}", ask.script));
-    let (place, text, seed) = (app.place("reports", &name)?, found.1.to_string(), ask.seed);
+    let place = match ask.name.as_deref().filter(|n| !n.is_empty()) {
+        Some(name) => app.place("reports", name)?,
+        // Two runs of one script are there to be compared.
+        None => {
+            let base = format!("{}-{model}", ask.script);
+            let numbered = (2..1000).map(|n| format!("{base}-{n}"));
+            let free = |name: &String| app.place("reports", name).is_ok_and(|place| !place.exists());
+            let name = std::iter::once(base.clone()).chain(numbered).find(free).unwrap_or(base);
+            app.place("reports", &name)?
+        }
+    };
+    let (text, seed) = (found.1.to_string(), ask.seed);
     // The embedded organism has a control and a history that a path to its folder would not bring.
     let named = (!super::super::is_embedded(&reference)).then_some(reference);
     let title = ("report", format!("{} on {model}", ask.script));

@@ -63,7 +63,10 @@ pub async fn page(app: App, names: Names, asked: Asked) -> Reply<View> {
         section aria-labelledby="list" { h2 id="list" { (found.found) " units" } (table(name, &asked, &found)) (pages(&asked, &found)) }
         section aria-labelledby="map" { h2 id="map" { "Map" } (chart) }
     };
-    let query = format!("sort={}&ascending={}&page={}", asked.sort.name(), asked.ascending, asked.page);
+    let fields = [("site", &asked.site), ("search", &asked.search)];
+    let filled = fields.into_iter().filter_map(|(name, f)| Some((name, f.as_deref().filter(|t| !t.is_empty())?)));
+    let filter: String = filled.map(|(name, text)| format!("&{name}={}", escaped(text))).collect();
+    let query = format!("sort={}&ascending={}&page={}{filter}", asked.sort.name(), asked.ascending, asked.page);
     Ok(View::new(Screen::Atlas, "Atlas", body)
         .of(name)
         .command(format!("optrode scan {} TEXTS --out ATLAS", quoted(&served.reference)))
@@ -139,9 +142,10 @@ fn pages(asked: &Asked, found: &Browsed) -> Markup {
     let to = |page: usize| format!("?{}", asked.query(asked.sort, asked.ascending, page));
     html! {
         p class="links" {
-            @if asked.page > 0 { a rel="prev" data-key="ArrowLeft" href=(to(asked.page.min(last + 1) - 1)) { "← before" } " " }
-            "page " (asked.page + 1) " of " (last + 1)
-            @if asked.page < last { " " a rel="next" data-key="ArrowRight" href=(to(asked.page + 1)) { "after →" } }
+            @let at = asked.page.min(last);
+            @if at > 0 { a rel="prev" data-key="ArrowLeft" href=(to(at - 1)) { "← before" } " " }
+            "page " (at + 1) " of " (last + 1)
+            @if at < last { " " a rel="next" data-key="ArrowRight" href=(to(at + 1)) { "after →" } }
         }
     }
 }

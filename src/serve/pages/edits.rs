@@ -105,7 +105,7 @@ fn keep(model: &str, own: &str, all: &[Saved], chosen: &str) -> Markup {
             }
             @if own != "[]" {
                 form data-put="/api/v1/edits/" {
-                    input type="hidden" name="edits" value=(own) data-type="json";
+                    (hidden(own, chosen))
                     div class="fields" { (form::line("name", "Name", "", "no-german")) (form::line("note", "Note", "", "what it is for")) }
                     button type="submit" class="go" { "Save" }
                     p class="failure" role="alert" hidden {}
