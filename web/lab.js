@@ -54,7 +54,10 @@ function startHeads(group, strip) {
     if (!head) { reading.textContent = "No head is held."; return; }
     const order = Array.from({ length: query + 1 }, (_, key) => key).sort((a, b) => weight(head.bytes, query, b) - weight(head.bytes, query, a));
     const list = order.slice(0, 4).map((key) => `“${words[key]}” (${key}) ${weight(head.bytes, query, key).toFixed(2)}`);
-    reading.textContent = `Head ${head.name}${held === head ? ", held" : ""}: “${words[query]}” (${query}) attends to ${list.join(", ")}`;
+    const said = `Head ${head.name}${held === head ? ", held" : ""}: “${words[query]}” (${query}) attends to ${list.join(", ")}`;
+    reading.textContent = said;
+    head.canvas.setAttribute("aria-valuenow", query);
+    head.canvas.setAttribute("aria-valuetext", said);
   };
   heads.forEach((head) => {
     const at = (event) => {

@@ -15,7 +15,7 @@ export function startUnit(root) {
     const example = target.closest("[data-value]");
     if (example && example.tagName === "MARK") return Number(example.dataset.value);
     const token = target.closest(".tested dd span, .tested dd mark");
-    return token ? Number(token.title.replace("−", "-")) : null;
+    return token ? Number(token.title.replaceAll("−", "-")) : null;
   };
   root.addEventListener("pointerover", (event) => {
     const found = value(event.target);

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::common::{OutputArgs, print_json};
 use crate::analysis::bio::{self, NETWORKS, Request, arrays};
+use crate::analysis::unwatched;
 use crate::hook::Selector;
 use crate::report::{Block, Cell, Column, Table, terminal};
 use crate::store::{check_writable, write_npz};
@@ -103,7 +104,7 @@ fn simulate(args: &RunArgs) -> anyhow::Result<()> {
     let named = bio::find(&args.network)?;
     let request =
         Request { steps: args.steps, records: args.record.clone(), edits: args.edits.clone(), seed: args.seed };
-    let ran = bio::run(named, &request)?;
+    let ran = bio::run(named, &request, &mut unwatched)?;
     if let Some(out) = &args.out {
         write_npz(out, &arrays(named, args.seed, &ran)?)?;
     }

@@ -10,6 +10,7 @@ use super::common::{ModelArgs, print_json};
 use crate::Error;
 use crate::analysis::bio;
 use crate::analysis::doctor::{Options, REFERENCE, Reference, against_reference, doctor};
+use crate::analysis::unwatched;
 use crate::report::{Report, terminal};
 
 /// Arguments of `optrode doctor`.
@@ -72,7 +73,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let model = args.model.open()?;
     let texts = args.texts.iter().map(|t| model.encode(t)).collect::<crate::Result<Vec<_>>>()?;
     let options = Options { seed: args.seed, ..Options::default() };
-    let examination = doctor(&model.decoder, &texts, &options)?;
+    let examination = doctor(&model.decoder, &texts, &options, &mut unwatched)?;
     let compared = references.iter().map(|r| against_reference(&model.decoder, r, REFERENCE));
     let comparisons = compared.collect::<crate::Result<Vec<_>>>()?;
     let passed = examination.passed() && comparisons.iter().all(|c| c.passed());

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::common::{EditArgs, ModelArgs, print_json};
 use crate::analysis::bake::{self, Texts, Verified, reason, verify};
-use crate::analysis::registry;
+use crate::analysis::{registry, unwatched};
 use crate::generate::{Generated, Generator, Options};
 use crate::hook::{Edit, Pass, Values};
 use crate::models::{Model, Network, OpenOptions, Side, Tokens};
@@ -298,7 +298,8 @@ fn export(args: &ModelArgs, edits: &EditArgs, out: &Path, check: &CheckArgs) -> 
     let model = args.open()?;
     let bundle = edits.bundle(&model)?;
     some(&bundle.file.edits)?;
-    let exported = bake::export(&model, &bundle, &args.options()?, &check.texts(&model)?, check.rounding, out)?;
+    let compared = (&check.texts(&model)?, check.rounding);
+    let exported = bake::export(&model, &bundle, &args.options()?, compared, out, &mut unwatched)?;
     match check.json {
         true => print_json(&json!(exported)).map(|()| ExitCode::SUCCESS),
         false => print(&exported.blocks()),

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use super::common::{ModelArgs, OutputArgs};
 use crate::analysis::heads::{Excluded, Options, Pool, heads};
+use crate::analysis::unwatched;
 use crate::models::Model;
 
 /// Arguments of `optrode heads`.
@@ -53,7 +54,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         seed: args.seed,
         excluded: Excluded { bos: args.exclude_bos, current: args.exclude_current_token },
     };
-    let found = heads(&model.decoder, &Pool::of(&model), Some(&control), &options)?;
+    let found = heads(&model.decoder, &Pool::of(&model), Some(&control), &options, &mut unwatched)?;
     args.output.show("Attention heads", &args.model.model, args.seed, &found)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -33,7 +33,11 @@ pub struct Tap<'p> {
     plan: Option<&'p mut Plan>,
     form: Form,
     call: Context,
+    watch: Option<Box<Watch<'p>>>,
 }
+
+/// Hears of every time step before it begins, and ends the run with an error.
+pub type Watch<'w> = dyn FnMut(Moment) -> Result<()> + Send + 'w;
 
 impl Tap<'static> {
     /// Nobody listens; the inference form.
@@ -43,7 +47,7 @@ impl Tap<'static> {
 
     /// Nobody listens; the given form.
     pub fn silent(form: Form) -> Self {
-        Self { plan: None, form, call: Context::default() }
+        Self { plan: None, form, call: Context::default(), watch: None }
     }
 }
 
@@ -51,7 +55,13 @@ impl<'p> Tap<'p> {
     /// Listens as `plan` says.
     pub fn new(plan: &'p mut Plan) -> Self {
         let form = plan.form();
-        Self { plan: Some(plan), form, call: Context::default() }
+        Self { plan: Some(plan), form, call: Context::default(), watch: None }
+    }
+
+    /// The same, and `watch` hears of every time step.
+    pub fn watched(mut self, watch: impl FnMut(Moment) -> Result<()> + Send + 'p) -> Self {
+        self.watch = Some(Box::new(watch));
+        self
     }
 
     /// The form the network must use.
@@ -65,9 +75,13 @@ impl<'p> Tap<'p> {
     }
 
     /// Said by a simulation at the start of each time step, after [`Tap::enter`].
-    pub fn tick(&mut self, moment: Moment) {
+    ///
+    /// # Errors
+    /// Whoever watches ends the run.
+    pub fn tick(&mut self, moment: Moment) -> Result<()> {
         self.call.time = Some(moment);
         self.call.position.fill(u32::try_from(moment.step).unwrap_or(u32::MAX));
+        self.watch.as_mut().map_or(Ok(()), |watch| watch(moment))
     }
 
     /// True when somebody records, edits or differentiates at the site.

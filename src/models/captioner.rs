@@ -240,7 +240,7 @@ impl Network for Captioner {
             let call = tokens.next(&ids, &real).context(before.as_ref());
             before = Some(call.clone());
             tap.enter(call);
-            tap.tick(Moment { step: start + t, end: start + tokens.pos });
+            tap.tick(Moment { step: start + t, end: start + tokens.pos })?;
             let word = self.embed.index_select(&Tensor::from_vec(ids, rows, self.device())?, 0)?; // [b, embed]
             let x = match &seen {
                 None => word,

@@ -389,7 +389,7 @@ impl Network for EiReservoir {
         let mut outputs = Outputs::new(&call, if reads { self.readout.len() / (n + 1) } else { n }, tap);
         let edits = tap.opens(self.site.exc_weight);
         for t in 0..call.steps {
-            call.tick(t, tap);
+            call.tick(t, tap)?;
             if edits {
                 // A static weight begins every step as the parameter that it is.
                 running.exc_weights.copy_from_slice(&self.exc.1);

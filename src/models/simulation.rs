@@ -53,8 +53,11 @@ impl<'a> Call<'a> {
     }
 
     /// Says to the tap which step comes; `t` counts from the beginning of the call.
-    pub fn tick(&self, t: usize, tap: &mut Tap) {
-        tap.tick(Moment { step: self.start + t, end: self.start + self.steps });
+    ///
+    /// # Errors
+    /// Whoever watches ends the run.
+    pub fn tick(&self, t: usize, tap: &mut Tap) -> Result<()> {
+        tap.tick(Moment { step: self.start + t, end: self.start + self.steps })
     }
 
     /// Steps since the beginning of the simulation, in step `t` of this call.

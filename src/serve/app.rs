@@ -10,6 +10,7 @@ use super::job::{Answer, Job, Jobs};
 use super::worker::{Desk, Worker};
 use crate::analysis::bio::Named;
 use crate::hook::Edit;
+use crate::models::OpenOptions;
 use crate::store::{Bundle, EditFile, bundle};
 
 /// Longest name of an edit, a report or a model that a page may give.
@@ -41,8 +42,11 @@ pub struct Inner {
     pub folder: PathBuf,
     /// What requests must know.
     pub token: String,
-    /// Hosts that requests may name.
-    pub hosts: Vec<String>,
+    /// Hosts that requests may name; any where the server is open to other machines, which know it by names of their own
+    /// and have no cookie of it but under these.
+    pub hosts: Option<Vec<String>>,
+    /// How models are opened.
+    pub open: OpenOptions,
     /// The cookie that holds the token in a browser.
     pub cookie: String,
 }
@@ -91,7 +95,7 @@ impl App {
         &self,
         (kind, title): (&'static str, String),
         model: &Served,
-        work: impl FnOnce(&Desk, &Job) -> Reply<Answer> + Send + 'static,
+        work: impl FnOnce(&Desk, &Arc<Job>) -> Reply<Answer> + Send + 'static,
     ) -> Reply<Arc<Job>> {
         let job = self.jobs.begin(kind, title, Some(model.name.clone()))?;
         if let Err(failure) = model.worker.begin(Arc::clone(&job), work) {

@@ -51,15 +51,14 @@ fn admit(app: &App, request: &Request) -> Result<Admitted, Failure> {
     let headers = request.headers();
     let host = text(headers, header::HOST).or_else(|| request.uri().authority().map(|a| a.as_str()));
     let host = host.ok_or_else(|| Failure::malformed("the request names no host"))?;
-    if !app.hosts.iter().any(|known| known.eq_ignore_ascii_case(host)) {
-        let message = format!("this server does not go by that name; open http://{}/", app.hosts[0]);
+    if app.hosts.as_ref().is_some_and(|hosts| !hosts.iter().any(|known| known.eq_ignore_ascii_case(host))) {
+        let message = "this server does not go by that name; open the address that `optrode serve` printed";
         return Err(Failure::new(StatusCode::FORBIDDEN, message));
     }
-    if let Some(origin) = text(headers, header::ORIGIN) {
-        let own = origin.strip_prefix("http://").is_some_and(|o| app.hosts.iter().any(|h| h.eq_ignore_ascii_case(o)));
-        if !own {
-            return Err(Failure::new(StatusCode::FORBIDDEN, "requests of other sites' pages are refused"));
-        }
+    if let Some(origin) = text(headers, header::ORIGIN)
+        && !origin.strip_prefix("http://").is_some_and(|origin| origin.eq_ignore_ascii_case(host))
+    {
+        return Err(Failure::new(StatusCode::FORBIDDEN, "requests of other sites' pages are refused"));
     }
     if text(headers, HeaderName::from_static("sec-fetch-site")).is_some_and(|site| site == "cross-site")
         && request.method() != axum::http::Method::GET

@@ -15,8 +15,10 @@ mod route;
 mod worker;
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -36,6 +38,9 @@ use worker::Worker;
 
 /// The largest body of a request, in bytes.
 const BODY: usize = 1 << 20;
+
+/// How long the end of a server waits for what is under way.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What to serve, and how.
 #[derive(Clone, Debug)]
@@ -58,6 +63,7 @@ pub struct Options {
 pub struct Server {
     listener: std::net::TcpListener,
     app: App,
+    threads: Vec<JoinHandle<()>>,
     /// Where it is, with the token.
     pub url: String,
     /// What requests must know.
@@ -87,21 +93,25 @@ impl Server {
         let listener = std::net::TcpListener::bind(at).map_err(taken)?;
         listener.set_nonblocking(true).map_err(taken)?;
         let at = listener.local_addr().map_err(taken)?;
-        let (models, networks) = subjects(options)?;
-        let mut hosts = vec![at.to_string()];
-        hosts.extend([format!("localhost:{}", at.port()), format!("127.0.0.1:{}", at.port())]);
-        hosts.dedup();
+        let (models, networks, threads) = subjects(options)?;
+        let mut hosts = vec![at.to_string(), format!("localhost:{}", at.port())];
+        if at.port() == 80 {
+            hosts.extend([at.ip().to_string(), "localhost".to_string()]);
+        }
         let app = App::new(Inner {
             models,
             networks,
             jobs: job::Jobs::default(),
             folder: options.folder.clone(),
             token: token.clone(),
-            hosts,
+            hosts: at.ip().is_loopback().then_some(hosts),
+            open: options.open.clone(),
             // Browsers share cookies between the ports of a host.
             cookie: format!("optrode-{}", at.port()),
         });
-        Ok(Self { listener, app, url: format!("http://{at}/?token={token}"), token })
+        // An address of all of the machine is none that a browser can open.
+        let shown = if at.ip().is_unspecified() { SocketAddr::new(Ipv4Addr::LOCALHOST.into(), at.port()) } else { at };
+        Ok(Self { listener, app, threads, url: format!("http://{shown}/?token={token}"), token })
     }
 
     /// Answers requests until the program is interrupted.
@@ -114,14 +124,20 @@ impl Server {
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(system)?;
         runtime.block_on(async {
             let listener = TcpListener::from_std(self.listener).map_err(system)?;
-            let router = router(self.app);
+            let router = router(self.app.clone());
             tokio::select! {
                 ended = axum::serve(listener, router).into_future() => ended.map_err(system),
                 _ = tokio::signal::ctrl_c() => Ok(()),
             }
         })?;
-        // Work that is under way ends with the program.
-        runtime.shutdown_background();
+        self.app.jobs.all().iter().for_each(|job| job.stop());
+        runtime.shutdown_timeout(PATIENCE);
+        drop(self.app);
+        // Temporary folders go away with the threads; work that does not end soon ends with the program.
+        let began = Instant::now();
+        while began.elapsed() < PATIENCE && self.threads.iter().any(|thread| !thread.is_finished()) {
+            std::thread::sleep(Duration::from_millis(10));
+        }
         Ok(())
     }
 }
@@ -149,8 +165,8 @@ fn is_embedded(reference: &str) -> bool {
     embedded::folder().is_ok_and(|folder| folder == Path::new(reference))
 }
 
-/// Models and networks by what the user named.
-fn subjects(options: &Options) -> Result<(Vec<Served>, Vec<&'static Named>)> {
+/// Models and networks by what the user named, and the threads of the models.
+fn subjects(options: &Options) -> Result<(Vec<Served>, Vec<&'static Named>, Vec<JoinHandle<()>>)> {
     let mut wanted: Vec<(String, String, Option<PathBuf>)> = Vec::new(); // name, reference, atlas
     let mut networks = Vec::new();
     let mut add = |reference: String, name: Option<&str>, atlas: Option<PathBuf>| {
@@ -187,11 +203,12 @@ fn subjects(options: &Options) -> Result<(Vec<Served>, Vec<&'static Named>)> {
     let start = |(name, reference, atlas): (String, String, Option<PathBuf>)| {
         let wanted = reference.clone();
         let open = move |options: &OpenOptions| memory::open(&wanted, options);
-        let worker = Worker::start(&name, options.open.clone(), atlas, open)
+        let (worker, thread) = Worker::start(&name, options.open.clone(), atlas, open)
             .map_err(|e| Error::invalid(format!("no thread for {name}: {e}"), "serve fewer models"))?;
-        Ok(Served { name, reference, worker })
+        Ok((Served { name, reference, worker }, thread))
     };
-    Ok((wanted.into_iter().map(start).collect::<Result<_>>()?, networks))
+    let (models, threads) = wanted.into_iter().map(start).collect::<Result<Vec<_>>>()?.into_iter().unzip();
+    Ok((models, networks, threads))
 }
 
 /// Whether two references name one model.

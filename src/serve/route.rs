@@ -9,7 +9,7 @@ use axum::extract::rejection::BytesRejection;
 use axum::extract::{Query, RawPathParams, State};
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, delete, get, post, put};
+use axum::routing::{MethodFilter, MethodRouter, delete, get, on};
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, SchemaGenerator};
 use serde::Serialize;
@@ -45,6 +45,15 @@ impl Names {
         let text = self.get(name)?;
         text.parse().map_err(|_| Failure::missing(format!("`{}` is no number of a {name}", super::app::short(text))))
     }
+}
+
+/// What a request with a body does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verb {
+    /// Begins something.
+    Post,
+    /// Puts something in its place.
+    Put,
 }
 
 /// No parameters.
@@ -93,8 +102,8 @@ impl Api {
         self.add(path, route);
     }
 
-    /// Answers `POST path` with a body of type `B`.
-    pub fn post<B, R, F, Fut>(&mut self, path: &'static str, summary: &str, handler: F)
+    /// Answers `POST path` or `PUT path` with a body of type `B`.
+    pub fn send<B, R, F, Fut>(&mut self, verb: Verb, path: &'static str, summary: &str, handler: F)
     where
         B: DeserializeOwned + JsonSchema + Send + 'static,
         R: Serialize + JsonSchema + 'static,
@@ -102,21 +111,12 @@ impl Api {
         Fut: Future<Output = Reply<R>> + Send,
     {
         let body = self.schemas.subschema_for::<B>().to_value();
-        self.describe::<R>(path, "post", summary, Vec::new(), Some(body));
-        self.add(path, post(sent(handler)));
-    }
-
-    /// Answers `PUT path` with a body of type `B`.
-    pub fn put<B, R, F, Fut>(&mut self, path: &'static str, summary: &str, handler: F)
-    where
-        B: DeserializeOwned + JsonSchema + Send + 'static,
-        R: Serialize + JsonSchema + 'static,
-        F: Fn(App, Names, B) -> Fut + Clone + Send + Sync + 'static,
-        Fut: Future<Output = Reply<R>> + Send,
-    {
-        let body = self.schemas.subschema_for::<B>().to_value();
-        self.describe::<R>(path, "put", summary, Vec::new(), Some(body));
-        self.add(path, put(sent(handler)));
+        let (word, filter) = match verb {
+            Verb::Post => ("post", MethodFilter::POST),
+            Verb::Put => ("put", MethodFilter::PUT),
+        };
+        self.describe::<R>(path, word, summary, Vec::new(), Some(body));
+        self.add(path, on(filter, sent(handler)));
     }
 
     /// Answers `DELETE path`.

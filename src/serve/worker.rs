@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 
 use axum::http::StatusCode;
 use tempfile::TempDir;
@@ -20,12 +21,13 @@ use super::job::{Answer, Job};
 use crate::Result;
 use crate::analysis::facts::{Facts, facts};
 use crate::models::{Model, OpenOptions};
+use crate::report::Watcher;
 
 /// Questions that may wait.
 const WAITING: usize = 256;
 
 type Short = Box<dyn FnOnce(&Desk) + Send>;
-type Long = (Arc<Job>, Box<dyn FnOnce(&Desk, &Job) -> Reply<Answer> + Send>);
+type Long = (Arc<Job>, Box<dyn FnOnce(&Desk, &Arc<Job>) -> Reply<Answer> + Send>);
 
 enum Message {
     Short(Short),
@@ -91,6 +93,14 @@ impl Desk {
         Ok(())
     }
 
+    /// What long work tells how far it is: the job hears it, others' questions are answered, and a stop is an error.
+    pub fn watched<'a>(&'a self, job: &'a Job, task: &'a str) -> impl FnMut(usize, usize) -> Result<()> + 'a {
+        move |done, of| {
+            job.hear(task, done as u64, Some(of as u64));
+            self.pause(job)
+        }
+    }
+
     fn work(&self) {
         loop {
             if self.later.borrow().is_empty() {
@@ -137,17 +147,17 @@ impl Drop for Waits {
 }
 
 impl Worker {
-    /// Starts the thread, which opens the model first.
+    /// Starts the thread, which opens the model first and ends with the queue.
     pub fn start(
         name: &str,
         options: OpenOptions,
         atlas: Option<PathBuf>,
         open: impl FnOnce(&OpenOptions) -> Result<Model> + Send + 'static,
-    ) -> std::io::Result<Self> {
+    ) -> std::io::Result<(Self, JoinHandle<()>)> {
         let (inbox, messages) = channel();
         let state = Arc::new(Mutex::new(State::Loading));
         let shared = Arc::clone(&state);
-        std::thread::Builder::new().name(format!("model {name}")).spawn(move || {
+        let thread = std::thread::Builder::new().name(format!("model {name}")).spawn(move || {
             let set = |new: State| *shared.lock().unwrap_or_else(PoisonError::into_inner) = new;
             let opened =
                 catch_unwind(AssertUnwindSafe(|| open(&options).and_then(|model| Ok((facts(&model)?, model)))));
@@ -171,7 +181,7 @@ impl Worker {
                 }
             }
         })?;
-        Ok(Self { inbox, waiting: Arc::default(), state })
+        Ok((Self { inbox, waiting: Arc::default(), state }, thread))
     }
 
     /// Whether the model is there.
@@ -215,7 +225,11 @@ impl Worker {
     ///
     /// # Errors
     /// A model that could not be opened.
-    pub fn begin(&self, job: Arc<Job>, work: impl FnOnce(&Desk, &Job) -> Reply<Answer> + Send + 'static) -> Reply<()> {
+    pub fn begin(
+        &self,
+        job: Arc<Job>,
+        work: impl FnOnce(&Desk, &Arc<Job>) -> Reply<Answer> + Send + 'static,
+    ) -> Reply<()> {
         self.inbox.send(Message::Long((job, Box::new(work)))).map_err(|_| self.gone())
     }
 

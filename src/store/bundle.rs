@@ -42,6 +42,27 @@ pub struct EditFile {
 }
 
 impl EditFile {
+    /// Reads a JSON file, or that of a bundle folder, without the tensors.
+    ///
+    /// # Errors
+    /// [`Error::File`] for a file that is missing, malformed, of another version, or with unknown keys.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        let json = file_of(path.as_ref());
+        let value = read_versioned(
+            &json,
+            "edit",
+            VERSION,
+            "write it with this version of optrode, or use the version that wrote it",
+        )?;
+        Self::deserialize(value).map_err(|e| {
+            Error::file(
+                &json,
+                format!("no edit file: {e}"),
+                r#"expected {"version": 1, "edits": [{"site": ..., "op": ...}]}"#,
+            )
+        })
+    }
+
     /// The JSON schema of an edit file, with the parameters of every operation of `registry`.
     pub fn schema(registry: &Registry) -> Value {
         let mut schema = registry.embed_into(schemars::schema_for!(Self).to_value());
@@ -70,20 +91,7 @@ impl Bundle {
     /// [`Error::File`] for a file that is missing, malformed, of another version, or with unknown keys.
     pub fn open(path: impl AsRef<Path>, device: &Device) -> Result<Self> {
         let path = path.as_ref();
-        let json = if path.is_dir() { path.join("edit.json") } else { path.to_path_buf() };
-        let value = read_versioned(
-            &json,
-            "edit",
-            VERSION,
-            "write it with this version of optrode, or use the version that wrote it",
-        )?;
-        let file = EditFile::deserialize(value).map_err(|e| {
-            Error::file(
-                &json,
-                format!("no edit file: {e}"),
-                r#"expected {"version": 1, "edits": [{"site": ..., "op": ...}]}"#,
-            )
-        })?;
+        let file = EditFile::open(path)?;
         let mut tensors = BTreeMap::new();
         let stored = path.join("tensors.safetensors");
         if path.is_dir() && stored.exists() {
@@ -93,7 +101,7 @@ impl Bundle {
             }
             lay_out_by_position(&mut tensors)?;
         }
-        Ok(Self { path: json, file, tensors })
+        Ok(Self { path: file_of(path), file, tensors })
     }
 
     /// Writes the bundle as a folder, whole or not at all.
@@ -142,6 +150,11 @@ impl Bundle {
         }
         Ok(())
     }
+}
+
+/// The file with the edits.
+fn file_of(path: &Path) -> PathBuf {
+    if path.is_dir() { path.join("edit.json") } else { path.to_path_buf() }
 }
 
 /// Recorded tensors bring the mask of their texts: with it their columns become positions, and their padding NaN, so

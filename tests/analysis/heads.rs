@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::f64::consts::FRAC_PI_2;
 
 use candle_core::{Device, Tensor};
-use optrode::analysis::Figures;
 use optrode::analysis::heads::{Options, Pool, copying_score, heads, uniform};
+use optrode::analysis::{Figures, unwatched};
 use optrode::models::{Decoder, Network, Side};
 use optrode::report::{Report, terminal};
 use serde_json::json;
@@ -84,7 +84,7 @@ fn heads_of_known_attention_score_as_they_attend() {
     let none = identity(0.0);
     let offsets = [1, CONTEXT / 2 - 1, CONTEXT / 2];
     let layers: Vec<_> = offsets.iter().map(|o| (looks_back(*o), none.clone(), none.clone())).collect();
-    let found = heads(&built(&layers), &pool(), None, &Options::default()).unwrap();
+    let found = heads(&built(&layers), &pool(), None, &Options::default(), &mut unwatched).unwrap();
     assert_eq!((found.n, found.start), (10, false));
     for (layer, expected) in [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]].iter().enumerate() {
         let head = &found.heads[layer];
@@ -111,7 +111,8 @@ fn uniform_attention_scores_its_closed_form() {
     let none = identity(0.0);
     let net = built(&[(none.clone(), none.clone(), none)]);
     let start = Pool { start: Some(3), ids: (0..D as u32).collect() };
-    let found = heads(&net, &start, None, &Options { n: 7, rows: 3, seed: 1, ..Options::default() }).unwrap();
+    let found =
+        heads(&net, &start, None, &Options { n: 7, rows: 3, seed: 1, ..Options::default() }, &mut unwatched).unwrap();
     assert_eq!((found.n, found.start), (7, true));
     // Queries stand at 8..=14 and see 9 to 15 keys.
     let expected = (9..=15).map(|keys| 1.0 / f64::from(keys)).sum::<f64>() / 7.0;
@@ -134,7 +135,7 @@ fn uniform_attention_in_a_window_sees_no_further() {
     }
     let net = Decoder::new(&config(&folder), &weights).unwrap();
     let pool = Pool { start: None, ids: (3..61).collect() };
-    let found = heads(&net, &pool, None, &Options { n: 8, rows: 2, ..Options::default() }).unwrap();
+    let found = heads(&net, &pool, None, &Options { n: 8, rows: 2, ..Options::default() }, &mut unwatched).unwrap();
     let windows: Vec<Option<usize>> = net.facts().layers.iter().map(|l| l.window).collect();
     assert!(windows.iter().flatten().any(|w| *w < 16), "{windows:?}");
     for head in &found.heads {
@@ -158,7 +159,8 @@ fn copying_is_one_for_copies_minus_one_for_their_opposite_and_zero_for_a_right_a
         (none(), turn(FRAC_PI_2), turn(FRAC_PI_2)),
         (none(), turn(0.4), identity(1.0)),
     ];
-    let found = heads(&built(&layers), &pool(), None, &Options { rows: 1, ..Options::default() }).unwrap();
+    let found =
+        heads(&built(&layers), &pool(), None, &Options { rows: 1, ..Options::default() }, &mut unwatched).unwrap();
     let expected = [1.0, -1.0, 0.0, 1.0, -1.0, 0.4f64.cos()];
     for (head, expected) in found.heads.iter().zip(expected) {
         assert!((head.copying.unwrap() - expected).abs() < 1e-5, "{}: {:?} {expected}", head.layer, head.copying);
@@ -254,9 +256,9 @@ fn every_golden_has_a_table_of_heads_and_repeats_it_bit_by_bit() {
     let pool = Pool { start: Some(1), ids: (3..61).collect() };
     let options = Options { n: 12, rows: 3, seed: 5, ..Options::default() };
     for (name, net) in goldens() {
-        let found = heads(&net, &pool, Some(&net), &options).unwrap();
+        let found = heads(&net, &pool, Some(&net), &options, &mut unwatched).unwrap();
         assert_eq!(found.heads.len(), net.facts().layers.len() * net.facts().n_heads, "{name}");
-        assert_eq!(found, heads(&net, &pool, Some(&net), &options).unwrap(), "{name}");
+        assert_eq!(found, heads(&net, &pool, Some(&net), &options, &mut unwatched).unwrap(), "{name}");
         let twin = found.untrained.unwrap();
         let most = found.heads.iter().map(|h| h.induction.value).fold(f64::MIN, f64::max);
         assert_eq!(twin.induction, most, "{name}: its own twin");
@@ -272,7 +274,8 @@ fn every_golden_has_a_table_of_heads_and_repeats_it_bit_by_bit() {
 #[test]
 fn requests_that_show_nothing_are_refused() {
     let net = load(&golden("llama"));
-    let refused = |pool: Pool, options: Options| heads(&net, &pool, None, &options).unwrap_err().to_string();
+    let refused =
+        |pool: Pool, options: Options| heads(&net, &pool, None, &options, &mut unwatched).unwrap_err().to_string();
     let ids = |ids: Vec<u32>| Pool { start: None, ids };
     assert!(refused(ids(vec![1, 2, 2, 2]), Options::default()).contains("no repetition"));
     assert!(refused(ids((0..61).collect()), Options { rows: 0, ..Options::default() }).contains("no repetition"));

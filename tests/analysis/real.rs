@@ -1,7 +1,7 @@
 //! What is known of stories260K (its SOURCE.md and reference.json), and what its texts show.
 
 use optrode::analysis::heads::{self, Pool};
-use optrode::analysis::{Corpus, Figures, lens, neurons};
+use optrode::analysis::{Corpus, Figures, lens, neurons, unwatched};
 use optrode::models::{Model, Side};
 use optrode::report::{Report, terminal};
 
@@ -47,7 +47,8 @@ fn show(result: &impl Report) {
 #[test]
 fn stories260k_has_previous_token_heads_and_no_induction_head() {
     let Some(model) = shared_model("stories260K") else { return };
-    let found = heads::heads(&model.decoder, &Pool::of(&model), None, &heads::Options::default()).unwrap();
+    let found =
+        heads::heads(&model.decoder, &Pool::of(&model), None, &heads::Options::default(), &mut unwatched).unwrap();
     show(&found);
     let naive = naive(&model, 12, 50);
     for head in &found.heads {

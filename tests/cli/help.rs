@@ -152,7 +152,7 @@ fn every_example_of_every_help_runs() {
             assert!(example.starts_with("optrode "), "no command: {example}");
             // A server runs until it is interrupted.
             let serves = example.starts_with("optrode serve");
-            let wrapped = format!("timeout --preserve-status -s INT 5 {example}");
+            let wrapped = format!("timeout --preserve-status -s INT 3 {example}");
             let output = std::process::Command::new("sh")
                 .args(["-c", if serves { &wrapped } else { &example }])
                 .current_dir(here.path())

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use candle_core::{Device, Tensor};
 use optrode::analysis::doctor::{self, Equality, Options, REFERENCE, Reference, compare};
+use optrode::analysis::unwatched;
 use optrode::models::Decoder;
 use optrode::report::{Report, Verdict, json, terminal};
 
@@ -79,7 +80,7 @@ fn with_weight(name: &str, weight: &str, change: impl Fn(usize, f32) -> f32) -> 
 #[test]
 fn a_weight_that_is_not_a_number_fails_at_the_first_site_it_reaches() {
     let net = with_weight("llama", "model.layers.1.mlp.down_proj.weight", |i, v| if i == 3 { f32::NAN } else { v });
-    let found = doctor::doctor(&net, &[], &Options::default()).unwrap();
+    let found = doctor::doctor(&net, &[], &Options::default(), &mut unwatched).unwrap();
     assert!(!found.passed());
     let finite = found.finding("finite values").unwrap();
     assert_eq!(finite.verdict, Verdict::Failed);
@@ -101,12 +102,13 @@ fn a_weight_that_is_not_a_number_fails_at_the_first_site_it_reaches() {
 #[test]
 fn a_checkpoint_of_vast_numbers_fails() {
     let net = with_weight("gpt2", "transformer.h.0.mlp.c_proj.weight", |_, v| v * 3e38);
-    assert!(!doctor::doctor(&net, &[], &Options::default()).unwrap().passed());
+    assert!(!doctor::doctor(&net, &[], &Options::default(), &mut unwatched).unwrap().passed());
 }
 
 #[test]
 fn one_token_texts_skip_what_needs_a_cache_and_say_why() {
-    let found = doctor::doctor(&load(&golden("llama")), &[vec![5], vec![7]], &Options::default()).unwrap();
+    let found =
+        doctor::doctor(&load(&golden("llama")), &[vec![5], vec![7]], &Options::default(), &mut unwatched).unwrap();
     assert!(found.passed());
     let cached = found.finding("cached = uncached").unwrap();
     assert_eq!(cached.verdict, Verdict::Skipped);
@@ -117,10 +119,12 @@ fn one_token_texts_skip_what_needs_a_cache_and_say_why() {
 
 #[test]
 fn cached_runs_are_cut_where_rotary_frequencies_follow_the_length_and_the_report_says_so() {
-    let found = doctor::doctor(&load(&golden("llama-dynamic")), &[], &Options::default()).unwrap();
+    let found = doctor::doctor(&load(&golden("llama-dynamic")), &[], &Options::default(), &mut unwatched).unwrap();
     let text = terminal::render(&found.blocks(), &terminal::Style::plain(200));
     assert!(text.contains("compared on the first 8 tokens"), "{text}");
-    assert!(doctor::doctor(&load(&golden("llama")), &[], &Options::default()).unwrap().notes.is_empty());
+    assert!(
+        doctor::doctor(&load(&golden("llama")), &[], &Options::default(), &mut unwatched).unwrap().notes.is_empty()
+    );
 }
 
 #[test]
@@ -128,7 +132,7 @@ fn texts_that_the_network_cannot_take_are_errors() {
     let net = load(&golden("gpt2"));
     for (texts, expected) in [(vec![vec![61]], "vocabulary"), (vec![vec![1; 19]], "context"), (vec![vec![]], "tokens")]
     {
-        let error = doctor::doctor(&net, &texts, &Options::default()).unwrap_err().to_string();
+        let error = doctor::doctor(&net, &texts, &Options::default(), &mut unwatched).unwrap_err().to_string();
         assert!(error.contains(expected), "{error}");
     }
 }

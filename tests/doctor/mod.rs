@@ -4,6 +4,7 @@ mod broken;
 mod real;
 
 use optrode::analysis::doctor::{self, Options, REFERENCE, Reference};
+use optrode::analysis::unwatched;
 use optrode::report::{Report, Verdict, terminal};
 
 use crate::common::{folders, load};
@@ -13,7 +14,7 @@ fn the_doctor_passes_every_golden() {
     let mut failures = Vec::new();
     for folder in folders() {
         let name = folder.file_name().unwrap().to_string_lossy().into_owned();
-        let found = doctor::doctor(&load(&folder), &[], &Options::default()).unwrap();
+        let found = doctor::doctor(&load(&folder), &[], &Options::default(), &mut unwatched).unwrap();
         let worst = found.findings.iter().max_by(|a, b| a.relative.total_cmp(&b.relative)).unwrap();
         eprintln!("{name}: largest {:.1e}, {} at {:?}", worst.relative, worst.name, worst.place);
         if !found.passed() {

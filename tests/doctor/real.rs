@@ -5,6 +5,7 @@ use std::path::Path;
 
 use candle_core::{D, Device, Tensor};
 use optrode::analysis::doctor::{self, Examination, Options, REFERENCE, Reference};
+use optrode::analysis::unwatched;
 use optrode::hook::{Pass, Record, Records, Registry, Tap};
 use optrode::models::{Decoder, Input, Network, Side, State, Tokens, execute::observe};
 use optrode::report::{Report, terminal};
@@ -13,7 +14,7 @@ use crate::common::load;
 use crate::common::shared::shared;
 
 fn healthy(name: &str, net: &Decoder, texts: &[Vec<u32>]) -> Examination {
-    let found = doctor::doctor(net, texts, &Options::default()).unwrap();
+    let found = doctor::doctor(net, texts, &Options::default(), &mut unwatched).unwrap();
     let text = terminal::render(&found.blocks(), &terminal::Style::plain(150));
     eprintln!("{name}\n{text}");
     assert!(found.passed(), "{name}\n{text}");
@@ -36,7 +37,7 @@ fn the_doctor_passes_a_context_of_11_and_a_vocabulary_of_3() {
     };
     let long = Options { tokens: 64, seed: 7 };
     let net = load(&folder);
-    assert_eq!(doctor::doctor(&net, &[], &long).unwrap().lengths, [6, 11, 3]);
+    assert_eq!(doctor::doctor(&net, &[], &long, &mut unwatched).unwrap().lengths, [6, 11, 3]);
     healthy("mingpt-sort-nano", &net, &[]);
 }
 

@@ -172,6 +172,58 @@ fn a_job_is_stopped_while_it_runs_and_the_model_answers_meanwhile() {
 }
 
 #[test]
+fn a_simulation_is_stopped_while_it_runs() {
+    with(&["izhikevich"], async |server| {
+        let body = json!({ "steps": 20_000 });
+        let (_, job) = server.ask(Method::POST, "/api/v1/networks/izhikevich/run", Some(body)).await;
+        let id = job["id"].as_u64().unwrap();
+        while server.get(&format!("/api/v1/jobs/{id}")).await["done"].as_u64().unwrap() < 10 {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        server.ask(Method::DELETE, &format!("/api/v1/jobs/{id}"), None).await;
+        let ended = server.ended(id).await;
+        assert_eq!(ended["status"], "stopped", "{ended}");
+        assert!(ended["done"].as_u64().unwrap() < 20_000, "{ended}");
+    });
+}
+
+#[test]
+fn a_script_is_run_and_its_report_is_read_and_compared() {
+    with(&["organism"], async |server| {
+        let job = server.job("/api/v1/models/organism/reports", json!({ "script": "induction" })).await;
+        assert_eq!(job["status"], "done", "{job}");
+        let all = server.get("/api/v1/reports").await;
+        assert_eq!(all[0]["name"], "induction-organism");
+        assert_eq!(all[0]["outcome"], "passed");
+        assert!(all[0]["held"][1].as_u64().unwrap() >= 6, "{all}");
+        let (status, page) = server.page("/reports/induction-organism").await;
+        assert_eq!(status, StatusCode::OK);
+        assert!(page.contains("heads.induction.max_copying") && page.contains("✓ passed"));
+        let compared = server.get("/api/v1/compare?a=induction-organism&b=induction-organism").await;
+        let words = compared["blocks"][0]["text"].as_str().unwrap();
+        assert!(words.ends_with(" 0 of them differ."), "{words}");
+        assert!(compared["result"].as_array().unwrap().len() > 20);
+    });
+}
+
+#[test]
+fn an_interrupted_server_leaves_no_temporary_folder() {
+    let mut server = super::server::Server::start(&["organism"]);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let left = |server: &super::server::Server| {
+        let entries = std::fs::read_dir(server.folder()).unwrap().map(|e| e.unwrap().file_name());
+        entries.filter(|name| name.to_string_lossy().starts_with(".tmp")).count()
+    };
+    runtime.block_on(async {
+        server.ready().await;
+        assert_eq!(server.job("/api/v1/models/organism/scan", json!({})).await["status"], "done");
+    });
+    assert_eq!(left(&server), 1, "the atlas of the quick scan");
+    assert!(server.interrupt().success());
+    assert_eq!(left(&server), 0);
+}
+
+#[test]
 fn a_network_is_run_recorded_and_clamped() {
     with(&["izhikevich"], async |server| {
         let sites = server.get("/api/v1/networks/izhikevich/sites").await;

@@ -179,7 +179,13 @@ fn a_network_is_run_and_clamped_from_the_page() {
 #[test]
 fn every_page_is_quiet_fits_and_names_what_it_holds() {
     with_browser(&["organism", "izhikevich"], async |browser, server| {
+        // Units have pages once there is an atlas.
+        assert_eq!(server.job("/api/v1/models/organism/scan", json!({})).await["status"], "done");
         let pages = [
+            "/m/organism/atlas",
+            "/m/organism/u/blocks.2.mlp.hook_post/7",
+            "/m/organism/u/blocks.2.attn.hook_result/1",
+            "/n/izhikevich/u/exc.hook_mem/0",
             "/",
             "/m/organism",
             "/m/organism/lab",

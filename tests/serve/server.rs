@@ -27,6 +27,8 @@ impl Server {
             .args(["serve", "--port", "0", "--json", "--folder"])
             .arg(folder.path())
             .args(subjects)
+            // What a server that is killed leaves behind goes away with the folder.
+            .env("TMPDIR", folder.path())
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
@@ -48,6 +50,12 @@ impl Server {
 
     pub fn pid(&self) -> u32 {
         self.process.id()
+    }
+
+    /// Interrupts it, as Ctrl-C does, and waits for its end.
+    pub fn interrupt(&mut self) -> std::process::ExitStatus {
+        Command::new("kill").args(["-INT", &self.pid().to_string()]).status().unwrap();
+        self.process.wait().unwrap()
     }
 
     pub fn folder(&self) -> &Path {

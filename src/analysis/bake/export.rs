@@ -10,6 +10,9 @@ use crate::report::{Block, Cell, Column, Report, Table};
 use crate::store::{Bundle, ModelFolder, write_atomic};
 use crate::{Error, Result};
 
+/// Baking, writing, comparing.
+const STAGES: usize = 3;
+
 /// What an export wrote.
 #[derive(Clone, Debug, Serialize)]
 pub struct Exported {
@@ -26,7 +29,8 @@ pub struct Exported {
 }
 
 /// Writes `model` with the edits of `bundle` in its weights to the folder `out`, which must not exist. Logits on `texts`
-/// must be those of the edited run, or differ by no more than the share `rounding` of what the edits do.
+/// must be those of the edited run, or differ by no more than the share `rounding` of what the edits do. `watch` hears
+/// (stages done, stages in all) and ends the work with an error.
 ///
 /// # Errors
 /// A folder that exists, edits that the family has no weights for, weights that do not do what the edits do: then nothing
@@ -35,18 +39,21 @@ pub fn export(
     model: &Model,
     bundle: &Bundle,
     options: &OpenOptions,
-    texts: &Texts,
-    rounding: f64,
+    (texts, rounding): (&Texts, f64),
     out: &Path,
+    watch: &mut dyn FnMut(usize, usize) -> Result<()>,
 ) -> Result<Exported> {
     if out.symlink_metadata().is_ok() {
         return Err(Error::file(out, "this exists already", "name a folder that does not exist"));
     }
+    watch(0, STAGES)?;
     let baked = bake(model, bundle)?;
+    watch(1, STAGES)?;
     let parent = out.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     std::fs::create_dir_all(parent).map_err(Error::io(parent))?;
     let folder = tempfile::Builder::new().prefix(".optrode-").tempdir_in(parent).map_err(Error::io(parent))?;
     baked.write(model, folder.path())?;
+    watch(2, STAGES)?;
     let edited = Model::open(&folder.path().display().to_string(), options)?;
     let verified = verify(model, bundle, &edited, texts, rounding)?;
     if !verified.holds {

@@ -15,7 +15,7 @@ use super::memory::{self, Needs};
 use super::registry;
 use super::standing::take_in;
 use crate::data::{series, strokes};
-use crate::hook::{Edit, Pass, Plan, Record, Records, Selector, Standing, Tap, Values, random};
+use crate::hook::{Edit, Moment, Pass, Plan, Record, Records, Selector, Standing, Tap, Values, random};
 use crate::models::spiking::{izhikevich_population, thalamic_noise};
 use crate::models::{
     EiConfig, EiReservoir, Input, Liquid, LiquidConfig, Series, Simulation, State, Swimmer, SwimmerConfig,
@@ -175,11 +175,15 @@ pub struct Shown {
     pub unedited_course: Option<Vec<f64>>,
 }
 
-/// Runs a network.
+/// Runs a network. `watch` hears (steps done, steps in all, those of the control too) and ends the run with an error.
 ///
 /// # Errors
 /// Selectors and edits that do not fit it, edits that never act, files that cannot be read.
-pub fn run(named: &Named, request: &Request) -> Result<Ran> {
+pub fn run(
+    named: &Named,
+    request: &Request,
+    watch: &mut (dyn FnMut(usize, usize) -> Result<()> + Send),
+) -> Result<Ran> {
     let steps = request.steps.unwrap_or(named.steps);
     if steps == 0 || steps > STEPS {
         return Err(Error::invalid(format!("a run of {steps} steps"), format!("give 1 to {STEPS}")));
@@ -192,12 +196,14 @@ pub fn run(named: &Named, request: &Request) -> Result<Ran> {
         "record fewer steps (`@every=100`), fewer units (`[neuron=0..10]`), or run for fewer steps",
     )?;
     let input = (named.input)(steps, request.seed);
-    let simulate = |edits: &[Edit], selectors: &[Selector]| -> Result<Records> {
+    let whole = if standing.edits.is_empty() { steps } else { 2 * steps };
+    let mut simulate = |edits: &[Edit], selectors: &[Selector], before: usize| -> Result<Records> {
+        let tell = |moment: Moment| watch(before + moment.step, whole);
         let records = selectors.iter().cloned().map(Record::whole).collect();
         let pass = Pass { records, edits: edits.to_vec(), seed: request.seed, ..Pass::default() };
         let values = Values { stored: standing.stored.clone(), ..Values::default() };
         let mut plan = Plan::compile(net.sites(), &pass, &standing.registry, values, &[])?;
-        net.forward(&input, &mut State::none(), &mut Tap::new(&mut plan))?;
+        net.forward(&input, &mut State::none(), &mut Tap::new(&mut plan).watched(tell))?;
         if let Some(idle) = plan.idle().first() {
             return Err(Error::invalid(
                 format!("the edit at `{idle}` acted nowhere in {steps} steps"),
@@ -206,12 +212,12 @@ pub fn run(named: &Named, request: &Request) -> Result<Ran> {
         }
         plan.records(net.sites())
     };
-    let records = simulate(&standing.edits, &selectors)?;
+    let records = simulate(&standing.edits, &selectors, 0)?;
     // The control needs no values before edits, for there are none.
     let plain: Vec<Selector> = selectors.iter().filter(|s| !s.raw()).cloned().collect();
     let control = match standing.edits.is_empty() {
         true => None,
-        false => Some(simulate(&[], &plain)?),
+        false => Some(simulate(&[], &plain, steps)?),
     };
     let mut sites = Vec::with_capacity(records.tensors.len());
     for (name, recorded) in &records.tensors {

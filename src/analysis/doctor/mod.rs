@@ -8,7 +8,7 @@
 //! ```no_run
 //! use optrode::{analysis::doctor, models::{Model, OpenOptions}, report::{Report, terminal}};
 //! let model = Model::open("fixtures/goldens/llama", &OpenOptions::default())?;
-//! let examination = doctor::doctor(&model.decoder, &[], &doctor::Options::default())?;
+//! let examination = doctor::doctor(&model.decoder, &[], &doctor::Options::default(), &mut optrode::analysis::unwatched)?;
 //! print!("{}", terminal::render(&examination.blocks(), &terminal::Style::stdout()));
 //! std::process::exit(if examination.passed() { 0 } else { 1 });
 //! # Ok::<(), optrode::Error>(())
@@ -129,11 +129,16 @@ pub struct Place {
 /// Examines a network on `texts` (token ids), or on random tokens if there are none.
 ///
 /// Every text costs about twelve forward passes; large networks are examined a few layers at a time, with as many
-/// passes for each group of layers.
+/// passes for each group of layers. `watch` hears (runs done, runs in all) and ends the examination with an error.
 ///
 /// # Errors
 /// Texts that the network cannot take. What is wrong with the network is a finding, not an error.
-pub fn doctor(net: &Decoder, texts: &[Vec<u32>], options: &Options) -> Result<Examination> {
+pub fn doctor(
+    net: &Decoder,
+    texts: &[Vec<u32>],
+    options: &Options,
+    watch: &mut dyn FnMut(usize, usize) -> Result<()>,
+) -> Result<Examination> {
     let facts = net.facts();
     let random = texts.is_empty();
     let texts = if random { probe::texts(facts, options.seed, options.tokens) } else { texts.to_vec() };
@@ -157,10 +162,14 @@ pub fn doctor(net: &Decoder, texts: &[Vec<u32>], options: &Options) -> Result<Ex
         ));
     }
     let mut tallies = vec![Tally::default(); TABLE.len()];
-    for group in groups(net, &texts)? {
+    let groups = groups(net, &texts)?;
+    let (mut done, of) = (0, groups.len() * Way::ALL.len());
+    for group in groups {
         let alone = observe(net, Way::Alone, &texts, &group)?;
         let steady_alone = if steady == texts { alone.clone() } else { observe(net, Way::Alone, &steady, &group)? };
         for way in Way::ALL {
+            watch(done, of)?;
+            done += 1;
             tracing::debug!(layers = ?group.layers, run = way.name(), "examining");
             let (texts, alone) = if way.cached() { (&steady, &steady_alone) } else { (&texts, &alone) };
             let asked = TABLE.iter().zip(&mut tallies).filter(|(invariant, _)| invariant.on.contains(&way));

@@ -18,7 +18,7 @@ use serde_json::json;
 use super::rows::Rows;
 use super::scores::{Measured, losses, measure};
 use super::{Head, Heads, Options, PREVIOUS, Pool, check_head, heads};
-use crate::analysis::{Estimate, registry};
+use crate::analysis::{Estimate, registry, unwatched};
 use crate::hook::random::Stream;
 use crate::hook::{Edit, Output, Pass, Run};
 use crate::models::{Decoder, Input, Job, Side, Tokens, execute};
@@ -232,7 +232,7 @@ fn check(net: &Decoder, targets: &[(usize, usize)]) -> Result<()> {
 /// # Errors
 /// Rows that show no repetition, and texts too short for them.
 pub fn causal(net: &Decoder, pool: &Pool, texts: &[Vec<u32>], options: &CausalOptions) -> Result<Causal> {
-    let found = heads(net, pool, None, &options.rows)?;
+    let found = heads(net, pool, None, &options.rows, &mut unwatched)?;
     let place = |h: &&Head| (h.layer, h.head);
     let top: Vec<(usize, usize)> = found.induction_heads().iter().take(options.top).map(place).collect();
     let ablation = (!top.is_empty()).then(|| ablate(net, pool, &top, options)).transpose()?;

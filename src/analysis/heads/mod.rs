@@ -70,6 +70,9 @@ impl Default for Options {
     }
 }
 
+/// Repeated rows, unrepeated rows, copying, composition.
+const STAGES: usize = 4;
+
 /// The tokens that rows are made of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pool {
@@ -261,18 +264,29 @@ pub struct Untrained {
     pub drop: Estimate,
 }
 
-/// Scores every head of `net` on rows of `pool`; `untrained` is a network to compare with.
+/// Scores every head of `net` on rows of `pool`; `untrained` is a network to compare with. `watch` hears (stages done,
+/// stages in all) and ends the work with an error.
 ///
 /// Memory holds the patterns of some rows and layers at a time.
 ///
 /// # Errors
 /// A pool of fewer than four ids or with ids that the network lacks, no rows, a context of fewer than five tokens.
-pub fn heads(net: &Decoder, pool: &Pool, untrained: Option<&Decoder>, options: &Options) -> Result<Heads> {
+pub fn heads(
+    net: &Decoder,
+    pool: &Pool,
+    untrained: Option<&Decoder>,
+    options: &Options,
+    watch: &mut dyn FnMut(usize, usize) -> Result<()>,
+) -> Result<Heads> {
     let facts = net.facts();
     let rows = Rows::draw(net, pool, options)?;
+    watch(0, STAGES)?;
     let measured = measure(net, &rows, options, &[])?;
+    watch(1, STAGES)?;
     let unrepeated = measure(net, &rows.unrepeated(), options, &[])?;
+    watch(2, STAGES)?;
     let spectra = ov_spectra(net)?;
+    watch(3, STAGES)?;
     let mean = |values: &[f64]| Estimate::mean(values, options.seed);
     let mut heads = Vec::with_capacity(facts.layers.len() * facts.n_heads);
     for (layer, spectra) in spectra.iter().enumerate() {

@@ -11,6 +11,7 @@ use candle_core::{DType, Tensor};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::lens::streams;
 use super::measure::LogProbs;
 use super::registry;
 use crate::hook::{Edit, Form, Pass, Record, Run, Selector};
@@ -228,12 +229,6 @@ fn unit_site(net: &Decoder, layer: usize, options: &Options) -> Result<Option<St
             "name one, such as blocks.3.mlp.hook_post",
         )),
     }
-}
-
-/// The stream before the first block, then after each.
-fn streams(net: &Decoder) -> Vec<String> {
-    let after = (0..net.facts().layers.len()).map(|l| format!("blocks.{l}.hook_resid_post"));
-    std::iter::once("blocks.0.hook_resid_pre".to_string()).chain(after).collect()
 }
 
 /// What blocks add to it.

@@ -113,9 +113,9 @@ pub fn needs(table: &SiteTable, weights: u64, languages: usize, reading: &Readin
     Ok(Needs::default()
         .and("weights", weights)
         .and("activations of a batch", memory::activations(table, batch, window))
-        // One naming at a time on every thread: shuffled counts, probabilities, and their copy that is sorted.
         // Those of the reducers, and the parts that they become.
         .and("counts", counts.saturating_mul(2))
+        // One naming at a time on every thread: shuffled counts, probabilities, and their copy that is sorted.
         .and("scores and shuffles", part.saturating_mul(4 * (languages * rayon::current_num_threads()) as u64))
         .and("program and libraries", 64 << 20))
 }

@@ -7,7 +7,7 @@
 use candle_core::DType;
 use serde::{Deserialize, Serialize};
 
-use super::sites;
+use super::streams;
 use crate::analysis::{Estimate, Figures};
 use crate::data::{LensItem, LensPrompts, ReadAt};
 use crate::hook::{Form, Output, Pass, Record, Registry};
@@ -104,7 +104,7 @@ pub fn concepts(model: &Model, prompts: &LensPrompts, seed: u64) -> Result<Conce
             "the lens reads single tokens: use a model with a larger vocabulary",
         ));
     }
-    let sites = sites(&model.decoder);
+    let sites = streams(&model.decoder);
     // By prompt: own and another's reciprocal ranks, layer by layer and concept by concept.
     let mut seen: Vec<[Vec<Vec<f64>>; 2]> = Vec::with_capacity(kept.len());
     for (i, (item, own)) in kept.iter().enumerate() {

@@ -129,7 +129,7 @@ struct Sums {
 /// # Errors
 /// Texts that the network cannot take, or without a token to look at; logits that are not finite.
 pub fn lens(net: &Decoder, corpus: &Corpus, options: &Options) -> Result<Lens> {
-    let sites = sites(net);
+    let sites = streams(net);
     let pass = recording(&sites)?;
     let mut sums = vec![vec![Sums::default(); sites.len()]; corpus.texts];
     let mut worst = Worst::default();
@@ -180,7 +180,7 @@ pub fn lens(net: &Decoder, corpus: &Corpus, options: &Options) -> Result<Lens> {
 }
 
 /// The stream before the first block, then after each.
-fn sites(net: &Decoder) -> Vec<String> {
+pub(super) fn streams(net: &Decoder) -> Vec<String> {
     let after = (0..net.facts().layers.len()).map(|l| format!("blocks.{l}.hook_resid_post"));
     std::iter::once("blocks.0.hook_resid_pre".to_string()).chain(after).collect()
 }

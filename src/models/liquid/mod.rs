@@ -382,7 +382,7 @@ impl Network for Liquid {
         let reads = !self.readout.is_empty();
         let mut outputs = Outputs::new(&call, if reads { self.readout.len() / (n + 1) } else { n }, tap);
         for t in 0..call.steps {
-            call.tick(t, tap);
+            call.tick(t, tap)?;
             let fade = self.config.decay.powf(call.time(t) as f64) as f32;
             self.step(&mut running, call.series.map(|s| s.at(0, t)), fade, tap)?;
             self.read_out(&mut running, tap)?;

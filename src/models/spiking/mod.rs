@@ -100,7 +100,7 @@ impl Network for Spiking {
         let mut outputs = Outputs::new(&call, width, tap);
         let mut fired = vec![0.0; call.rows * width];
         for t in 0..call.steps {
-            call.tick(t, tap);
+            call.tick(t, tap)?;
             for (wire, running) in self.wires.iter().zip(&mut wires) {
                 wire.arrive(running, call.rows, tap)?;
             }

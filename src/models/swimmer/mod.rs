@@ -270,7 +270,7 @@ impl Network for Swimmer {
         };
         let mut outputs = Outputs::new(&call, 1, tap);
         for t in 0..call.steps {
-            call.tick(t, tap);
+            call.tick(t, tap)?;
             let mut commands = [0.0, 0.0, 1.0].repeat(rows);
             if let Some(series) = call.series {
                 commands = (0..rows).flat_map(|row| series.at(row, t).iter().copied()).collect();

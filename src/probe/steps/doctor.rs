@@ -46,7 +46,8 @@ impl StepKind for Doctor {
     fn run(&self, context: &Context, params: &Params) -> Result<StepOutput> {
         let texts = params.texts.iter().map(|t| context.model.encode(t)).collect::<Result<Vec<_>>>()?;
         let options = Options { seed: context.seed, tokens: params.tokens };
-        let examination = doctor(&context.model.decoder.edited(None)?, &texts, &options)?;
+        let examination =
+            doctor(&context.model.decoder.edited(None)?, &texts, &options, &mut |_, _| context.progress.check())?;
         let count = |verdict| examination.findings.iter().filter(|f| f.verdict == verdict).count() as f64;
         let errors = examination.findings.iter().map(|f| f.relative);
         // Not f64::max, which would drop a NaN.

@@ -61,6 +61,12 @@ impl StepKind for Heads {
         let options =
             heads::Options { n: params.n, rows: params.rows, seed: context.seed, ..heads::Options::default() };
         let twin = context.control.map(|c| &c.decoder);
-        StepOutput::of(&heads::heads(&context.model.decoder, &heads::Pool::of(context.model), twin, &options)?)
+        StepOutput::of(&heads::heads(
+            &context.model.decoder,
+            &heads::Pool::of(context.model),
+            twin,
+            &options,
+            &mut |_, _| context.progress.check(),
+        )?)
     }
 }

@@ -9,7 +9,7 @@ use crate::report::{Block, Chart};
 use crate::serve::app::App;
 use crate::serve::failure::{Failure, Reply};
 use crate::serve::job::{Answer, Job, Snapshot};
-use crate::serve::route::{Api, Names, Nothing};
+use crate::serve::route::{Api, Names, Nothing, Verb};
 use crate::serve::worker::{Atlas, Desk};
 use crate::store::atlas::{DATABASE, Database, Listed, Statistic, Wanted};
 
@@ -179,7 +179,8 @@ pub(super) fn routes(api: &mut Api) {
         "One statistic of all units of a kind, as a chart.",
         async |app: App, names: Names, asked: MapOf| map(&app, names.get("model")?, &asked).await,
     );
-    api.post(
+    api.send(
+        Verb::Post,
         "/models/{model}/scan",
         "Starts a quick scan of the program's own texts, which gives the model an atlas.",
         async |app: App, names: Names, _: Nothing| scan(&app, names.get("model")?),

@@ -9,10 +9,11 @@ use serde::{Deserialize, Serialize};
 use super::models::SiteEntry;
 use crate::analysis::bio::{self, Named, Request};
 use crate::hook::{Edit, Selector};
+use crate::report::Watcher;
 use crate::serve::app::App;
 use crate::serve::failure::{Failure, Reply};
 use crate::serve::job::{Answer, Snapshot};
-use crate::serve::route::{Api, Names, Nothing};
+use crate::serve::route::{Api, Names, Nothing, Verb};
 use crate::store::{Bundle, EditFile, bundle};
 
 /// Most steps of a run that a page may ask for.
@@ -87,7 +88,10 @@ pub fn run(app: &App, name: &str, ask: Ask) -> Reply<Snapshot> {
         let folder = tempfile::tempdir().map_err(crate::Error::io(std::env::temp_dir()))?;
         let request =
             Request { steps: ask.steps, records: ask.record, edits: written(&folder, ask.edits)?, seed: ask.seed };
-        Answer::of(&bio::run(named, &request)?)
+        Answer::of(&bio::run(named, &request, &mut |done, of| {
+            job.hear("simulating", done as u64, Some(of as u64));
+            job.check()
+        })?)
     })?;
     Ok(job.snapshot())
 }
@@ -112,7 +116,8 @@ pub(super) fn routes(api: &mut Api) {
         "What can be recorded and edited.",
         async |app: App, names: Names, _: Nothing| sites(&app, names.get("network")?).await,
     );
-    api.post(
+    api.send(
+        Verb::Post,
         "/networks/{network}/run",
         "Starts a run with records and edits.",
         async |app: App, names: Names, asked: Ask| run(&app, names.get("network")?, asked),

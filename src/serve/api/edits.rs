@@ -15,8 +15,8 @@ use crate::hook::Edit;
 use crate::serve::app::{App, short};
 use crate::serve::failure::{Failure, Reply};
 use crate::serve::job::{Answer, Snapshot};
-use crate::serve::route::{Api, Names, Nothing};
-use crate::store::Bundle;
+use crate::serve::route::{Api, Names, Nothing, Verb};
+use crate::store::EditFile;
 
 /// Paragraphs of each set that comes with the program.
 const PARAGRAPHS: usize = 3;
@@ -64,11 +64,11 @@ pub struct Saved {
 /// A folder that cannot be read.
 pub fn saved(app: &App) -> Reply<Vec<Saved>> {
     let entry = |name: String| {
-        let bundle = Bundle::open(app.place("edits", &name).ok()?, &candle_core::Device::Cpu).ok()?;
-        let mut operations: Vec<String> = bundle.file.edits.iter().map(|e| e.op.clone()).collect();
+        // Without the tensors, which may be large.
+        let file = EditFile::open(app.place("edits", &name).ok()?).ok()?;
+        let mut operations: Vec<String> = file.edits.iter().map(|e| e.op.clone()).collect();
         operations.sort_unstable();
         operations.dedup();
-        let file = bundle.file;
         Some(Saved { name, edits: file.edits.len(), operations, note: file.note, model: file.model })
     };
     Ok(app.listed("edits")?.into_iter().filter_map(entry).collect())
@@ -183,10 +183,7 @@ pub fn measure(app: &App, model: &str, ask: &Measure) -> Reply<Snapshot> {
     let title = ("effect", format!("effect of edits on {model}"));
     let job = app.begin(title, app.model(model)?, move |desk, job| {
         desk.fits(&edits)?;
-        let mut watch = |done: usize, of: usize| {
-            crate::report::Watcher::hear(job, "reading texts", done as u64, Some(of as u64));
-            desk.pause(job)
-        };
+        let mut watch = desk.watched(job, "reading texts");
         let (list, tensors) = (&edits.file.edits, &edits.tensors);
         Answer::of(&effect(&desk.model, &sets, list, tensors, (WINDOW, seed), &mut watch)?)
     })?;
@@ -213,9 +210,8 @@ fn export(app: &App, model: &str, ask: &Export) -> Reply<Snapshot> {
     let title = ("export", format!("export of {} with {}", model, ask.saved));
     let job = app.begin(title, app.model(model)?, move |desk, job| {
         desk.fits(&edits)?;
-        desk.pause(job)?;
-        let texts = Texts::Random(8, 32, 0);
-        Answer::of(&bake::export(&desk.model, &edits, &desk.options, &texts, ROUNDING, &out)?)
+        let (texts, mut watch) = (Texts::Random(8, 32, 0), desk.watched(job, "exporting"));
+        Answer::of(&bake::export(&desk.model, &edits, &desk.options, (&texts, ROUNDING), &out, &mut watch)?)
     })?;
     Ok(job.snapshot())
 }
@@ -226,18 +222,20 @@ pub(super) fn routes(api: &mut Api) {
     api.get("/edits/{name}", "A saved edit, as an edit file.", async |app: App, names: Names, _: Nothing| {
         Ok(serde_json::to_value(app.edits(None, Some(names.get("name")?))?.file).unwrap_or_default())
     });
-    api.put("/edits/{name}", "Saves edits under a name.", async |app: App, names: Names, asked: Save| {
+    api.send(Verb::Put, "/edits/{name}", "Saves edits under a name.", async |app: App, names: Names, asked: Save| {
         save(&app, names.get("name")?, asked)
     });
     api.delete("/edits/{name}", "Removes a saved edit.", async |app: App, names: Names| {
         remove(&app, names.get("name")?)
     });
-    api.post(
+    api.send(
+        Verb::Post,
         "/models/{model}/effect",
         "Starts a job that measures what edits do to texts: loss, KL, agreement, with random units as the control.",
         async |app: App, names: Names, asked: Measure| measure(&app, names.get("model")?, &asked),
     );
-    api.post(
+    api.send(
+        Verb::Post,
         "/models/{model}/export",
         "Starts a job that writes the model with a saved edit in its weights into the server's folder.",
         async |app: App, names: Names, asked: Export| export(&app, names.get("model")?, &asked),

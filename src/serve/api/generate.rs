@@ -12,11 +12,11 @@ use crate::analysis::registry;
 use crate::generate::{ABSTENTION, Finish, Generator, Options, Sampler, StopWhen};
 use crate::hook::{Edit, Pass, Values};
 use crate::models::{Side, Tokens};
-use crate::report::{Block, Cell, Column, Table};
+use crate::report::{Block, Cell, Column, Table, Watcher};
 use crate::serve::app::App;
 use crate::serve::failure::{Failure, Reply};
 use crate::serve::job::{Answer, Job, Snapshot};
-use crate::serve::route::{Api, Names};
+use crate::serve::route::{Api, Names, Verb};
 use crate::serve::worker::Desk;
 use crate::store::Bundle;
 
@@ -62,15 +62,8 @@ pub fn begin(app: &App, model: &str, ask: Ask) -> Reply<Snapshot> {
     lab::check(&ask.text)?;
     let mut edits = app.edits(None, ask.saved.as_deref())?;
     edits.file.edits.extend(ask.edits.iter().cloned());
-    let job = app.jobs.begin("generate", format!("generate with {model}"), Some(model.to_string()))?;
-    let own = Arc::clone(&job);
-    let queued = app
-        .model(model)
-        .and_then(|served| served.worker.begin(Arc::clone(&job), move |desk, _| streams(desk, &own, &ask, &edits)));
-    if let Err(failure) = queued {
-        job.carry_out(|| Err(failure.clone()));
-        return Err(failure);
-    }
+    let title = ("generate", format!("generate with {model}"));
+    let job = app.begin(title, app.model(model)?, move |desk, job| streams(desk, job, &ask, &edits))?;
     Ok(job.snapshot())
 }
 
@@ -133,7 +126,7 @@ fn stream(desk: &Desk, job: &Arc<Job>, ask: &Ask, edits: &Bundle, side: &str) ->
     let (mut failed, mut made) = (None, 0);
     let generated = generator.run(&tokens, &options, &mut |_, id| {
         made += 1;
-        job_hear(job, side, made, ask.tokens);
+        job.hear(side, made, Some(ask.tokens as u64));
         match pieces.push(id) {
             Ok(Some(text)) => job.say(side, text),
             Ok(None) => {}
@@ -158,12 +151,9 @@ fn stream(desk: &Desk, job: &Arc<Job>, ask: &Ask, edits: &Bundle, side: &str) ->
     Ok((side.to_string(), text, generated.finish[0].word().to_string()))
 }
 
-fn job_hear(job: &Job, side: &str, done: usize, of: usize) {
-    crate::report::Watcher::hear(job, side, done as u64, Some(of as u64));
-}
-
 pub(super) fn routes(api: &mut Api) {
-    api.post(
+    api.send(
+        Verb::Post,
         "/models/{model}/generate",
         "Starts a job that continues a text, as it is and under edits; its events carry the text as it grows.",
         async |app: App, names: Names, ask: Ask| begin(&app, names.get("model")?, ask),

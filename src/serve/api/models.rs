@@ -9,7 +9,7 @@ use crate::models::Network;
 use crate::serve::app::{App, Served};
 use crate::serve::failure::Reply;
 use crate::serve::job::{Answer, Snapshot};
-use crate::serve::route::{Api, Names, Nothing};
+use crate::serve::route::{Api, Names, Nothing, Verb};
 use crate::serve::worker::State;
 
 /// A model that is served.
@@ -131,8 +131,8 @@ pub async fn facts(app: &App, model: &str) -> Reply<Answer> {
 pub fn examine(app: &App, model: &str) -> Reply<Snapshot> {
     let title = ("doctor", format!("doctor {model}"));
     let job = app.begin(title, app.model(model)?, |desk, job| {
-        desk.pause(job)?;
-        Answer::of(&doctor::doctor(&desk.model.decoder, &[], &doctor::Options::default())?)
+        let mut watch = desk.watched(job, "examining");
+        Answer::of(&doctor::doctor(&desk.model.decoder, &[], &doctor::Options::default(), &mut watch)?)
     })?;
     Ok(job.snapshot())
 }
@@ -147,7 +147,8 @@ pub(super) fn routes(api: &mut Api) {
     api.get("/models/{model}/facts", "What the model is.", async |app: App, names: Names, _: Nothing| {
         facts(&app, names.get("model")?).await
     });
-    api.post(
+    api.send(
+        Verb::Post,
         "/models/{model}/doctor",
         "Starts a job that proves the checkpoint on this machine.",
         async |app: App, names: Names, _: Nothing| examine(&app, names.get("model")?),

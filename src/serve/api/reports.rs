@@ -7,14 +7,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::models::OpenOptions;
 use crate::probe::document::Base;
 use crate::probe::{self, AuditReport, Job as Run, Outcome, Script};
 use crate::report::{Block, Cell, Column, Progress, Table};
 use crate::serve::app::{App, short};
 use crate::serve::failure::{Failure, Reply};
 use crate::serve::job::{Answer, Snapshot};
-use crate::serve::route::{Api, Names, Nothing};
+use crate::serve::route::{Api, Names, Nothing, Verb};
 use crate::store::FileSet;
 use crate::store::text::read_text;
 
@@ -128,7 +127,7 @@ pub fn run(app: &App, model: &str, ask: &Ask) -> Reply<Snapshot> {
             app.place("reports", &name)?
         }
     };
-    let (text, seed) = (found.1.to_string(), ask.seed);
+    let (text, seed, options) = (found.1.to_string(), ask.seed, app.open.clone());
     // The embedded organism has a control and a history that a path to its folder would not bring.
     let named = (!super::super::is_embedded(&reference)).then_some(reference);
     let title = ("report", format!("{} on {model}", ask.script));
@@ -139,7 +138,7 @@ pub fn run(app: &App, model: &str, ask: &Ask) -> Reply<Snapshot> {
         }
         let set = FileSet::prepare(&place, probe::NAMES)?;
         let seed = seed.unwrap_or(script.seed);
-        let run = Run { script, model: named, edits: Vec::new(), against: None, seed, options: OpenOptions::default() };
+        let run = Run { script, model: named, edits: Vec::new(), against: None, seed, options };
         let watcher: Arc<dyn crate::report::Watcher> = job.clone();
         let done = probe::run(&run, &Progress::watched(watcher))?;
         set.write(&probe::files(&done)?)?;
@@ -192,9 +191,12 @@ pub fn compare(app: &App, two: &Two) -> Reply<Answer> {
 
 pub(super) fn routes(api: &mut Api) {
     api.get("/scripts", "Scripts that can be run.", async |_: App, _: Names, _: Nothing| scripts());
-    api.post("/models/{model}/reports", "Starts a script on a model.", async |app: App, names: Names, asked: Ask| {
-        run(&app, names.get("model")?, &asked)
-    });
+    api.send(
+        Verb::Post,
+        "/models/{model}/reports",
+        "Starts a script on a model.",
+        async |app: App, names: Names, asked: Ask| run(&app, names.get("model")?, &asked),
+    );
     api.get("/reports", "Reports in the server's folder.", async |app: App, _: Names, _: Nothing| reports(&app));
     api.get("/reports/{name}", "A report.", async |app: App, names: Names, _: Nothing| open(&app, names.get("name")?));
     api.get("/compare", "The figures of two reports side by side.", async |app: App, _: Names, asked: Two| {

@@ -9,11 +9,10 @@ use crate::analysis::heads::{self, Pool};
 use crate::analysis::inspect::{LONGEST, ablation_map};
 use crate::analysis::patching::{Component, Direction, Pair, patching};
 use crate::analysis::prompts;
-use crate::report::Watcher;
 use crate::serve::app::App;
 use crate::serve::failure::{Failure, Reply};
-use crate::serve::job::{Answer, Job, Snapshot};
-use crate::serve::route::{Api, Names};
+use crate::serve::job::{Answer, Snapshot};
+use crate::serve::route::{Api, Names, Verb};
 use crate::serve::worker::Desk;
 
 /// Pairs of a built-in set.
@@ -57,13 +56,6 @@ fn four() -> usize {
     4
 }
 
-fn watched<'a>(desk: &'a Desk, job: &'a Job, what: &'static str) -> impl FnMut(usize, usize) -> crate::Result<()> + 'a {
-    move |done, of| {
-        job.hear(what, done as u64, Some(of as u64));
-        desk.pause(job)
-    }
-}
-
 /// Starts activation patching.
 ///
 /// # Errors
@@ -77,7 +69,7 @@ pub fn patch(app: &App, model: &str, ask: Patch) -> Reply<Snapshot> {
         let pairs = pairs(desk, &ask)?;
         let usual = [Component::ResidPre, Component::AttnOut, Component::MlpOut, Component::Z];
         let components = if ask.components.is_empty() { usual.to_vec() } else { ask.components.clone() };
-        let mut watch = watched(desk, job, "patching");
+        let mut watch = desk.watched(job, "patching");
         Answer::of(&patching(&desk.model.decoder, &pairs, &components, ask.direction, &mut watch)?)
     })?;
     Ok(job.snapshot())
@@ -126,7 +118,7 @@ pub fn ablate(app: &App, model: &str, ask: Ablate) -> Reply<Snapshot> {
     let title = ("ablate", format!("ablation map of {model}"));
     let job = app.begin(title, app.model(model)?, move |desk, job| {
         let ids = desk.model.encode(&ask.text)?;
-        let mut watch = watched(desk, job, "switching off one part after the other");
+        let mut watch = desk.watched(job, "switching off one part after the other");
         Answer::of(&ablation_map(&desk.model, &ids, &mut watch)?)
     })?;
     Ok(job.snapshot())
@@ -156,25 +148,28 @@ fn sixteen() -> usize {
 pub fn scores(app: &App, model: &str, ask: HeadsOf) -> Reply<Snapshot> {
     let title = ("heads", format!("heads of {model}"));
     let job = app.begin(title, app.model(model)?, move |desk, job| {
-        desk.pause(job)?;
         let options = heads::Options { rows: ask.rows.clamp(1, 64), seed: ask.seed, ..heads::Options::default() };
-        Answer::of(&heads::heads(&desk.model.decoder, &Pool::of(&desk.model), None, &options)?)
+        let mut watch = desk.watched(job, "scoring heads");
+        Answer::of(&heads::heads(&desk.model.decoder, &Pool::of(&desk.model), None, &options, &mut watch)?)
     })?;
     Ok(job.snapshot())
 }
 
 pub(super) fn routes(api: &mut Api) {
-    api.post(
+    api.send(
+        Verb::Post,
         "/models/{model}/patch",
         "Starts activation patching between two prompts, or on a built-in set.",
         async |app: App, names: Names, asked: Patch| patch(&app, names.get("model")?, asked),
     );
-    api.post(
+    api.send(
+        Verb::Post,
         "/models/{model}/ablate",
         "Starts an ablation of every head and MLP, one by one, on a text.",
         async |app: App, names: Names, asked: Ablate| ablate(&app, names.get("model")?, asked),
     );
-    api.post(
+    api.send(
+        Verb::Post,
         "/models/{model}/heads",
         "Starts the scores of all heads: previous token, duplicate, induction, copying.",
         async |app: App, names: Names, asked: HeadsOf| scores(&app, names.get("model")?, asked),

@@ -3,7 +3,7 @@
 use maud::html;
 use serde::Deserialize;
 
-use super::{Screen, View, bio_unit, form, overview};
+use super::{Screen, View, bio_unit, form, overview, quoted};
 use crate::serve::api::bio::{STEPS, sites};
 use crate::serve::api::edits::operations;
 use crate::serve::api::lab::given;
@@ -80,10 +80,17 @@ pub async fn page(app: App, names: Names, asked: Asked) -> Reply<View> {
         }
         section aria-labelledby="sites-of" { h2 id="sites-of" { (all.len()) " sites" } (overview::tree(&all)) }
     };
-    let mut view = View::new(Screen::Bio, name, body)
-        .of(name)
-        .command(format!("optrode bio run {name} --steps {steps} --seed {}", asked.seed.unwrap_or(0)))
-        .api(format!("/api/v1/networks/{name}/sites"));
+    let mut command = format!("optrode bio run {name} --steps {steps} --seed {}", asked.seed.unwrap_or(0));
+    let records = asked.record.as_deref().unwrap_or_default().lines().map(str::trim).filter(|line| !line.is_empty());
+    let records: Vec<String> = records.map(quoted).collect();
+    if !records.is_empty() {
+        command += &format!(" --record {}", records.join(" "));
+    }
+    if edits != "[]" {
+        command += " --edit EDITS.json";
+    }
+    let mut view =
+        View::new(Screen::Bio, name, body).of(name).command(command).api(format!("/api/v1/networks/{name}/sites"));
     if let Some(paper) = named.paper {
         view.body = html! { (view.body) p class="quiet" { "Its paper's claims: " code { "optrode reproduce " (format!("{paper:02}")) } } };
     }

@@ -42,7 +42,12 @@ pub async fn page(app: App, names: Names, asked: Asked) -> Reply<View> {
         (meanings(&operations()))
     };
     let query = format!("edits={}&saved={}", escaped(&own), escaped(&saved_name));
-    let command = format!("optrode edit apply {} --edit EDIT.json --prompt 'Once'", quoted(&served.reference));
+    let file = match saved_name.is_empty() {
+        true => "EDITS.json".to_string(),
+        false => quoted(&app.place("edits", &saved_name)?.display().to_string()),
+    };
+    let prompt = quoted(super::lab::PROMPT);
+    let command = format!("optrode edit apply {} --edit {file} --prompt {prompt}", quoted(&served.reference));
     let view = View::new(Screen::Edits, "Edits", body).of(name).command(command);
     Ok(if bundle.file.edits.is_empty() {
         view.api("/api/v1/edits")

@@ -53,11 +53,27 @@ pub async fn page(app: App, names: Names, asked: Look) -> Reply<View> {
         section aria-labelledby="norms" { h2 id="norms" { "Norms" } (norms(&looked)?) }
     };
     let query = query_of(&asked);
-    let command = format!("optrode lens {} --text {}", quoted(&served.reference), quoted(&asked.text));
+    let command = command(&app, &served.reference, &asked);
     Ok(View::new(Screen::Lab, "Prompt lab", body)
         .of(name)
         .command(command)
         .api(format!("/api/v1/models/{name}/inspect?{query}")))
+}
+
+/// What shows the same on the command line: the lens of each side, or both texts with and without the edits.
+fn command(app: &App, reference: &str, asked: &Look) -> String {
+    let (text, lens) = (quoted(&asked.text), |model: &str, text: &str| format!("optrode lens {model} --text {text}"));
+    let saved = given(&asked.saved).and_then(|name| app.place("edits", name).ok());
+    if saved.is_some() || given(&asked.edits).is_some() {
+        let file = saved.map_or("EDITS.json".to_string(), |path| quoted(&path.display().to_string()));
+        return format!("optrode edit apply {} --edit {file} --prompt {text}", quoted(reference));
+    }
+    let mut commands = vec![lens(&quoted(reference), &text)];
+    if asked.compares() {
+        let other = given(&asked.against).and_then(|name| app.model(name).ok()).map_or(reference, |m| &m.reference);
+        commands.push(lens(&quoted(other), &given(&asked.other).map_or(text.clone(), quoted)));
+    }
+    commands.join("\n")
 }
 
 /// The request as a query.
@@ -262,7 +278,8 @@ fn heads(side: &Side) -> Markup {
             @for (head, pattern) in side.seen.patterns.iter().enumerate() {
                 figure {
                     figcaption { "Head " (head) }
-                    canvas tabindex="0" role="img" data-head=(head) data-size=(words.len()) data-pattern=(bytes(pattern))
+                    canvas tabindex="0" role="slider" aria-valuemin="0" aria-valuemax=(words.len().saturating_sub(1)) aria-valuenow="0"
+                        aria-orientation="vertical" data-head=(head) data-size=(words.len()) data-pattern=(bytes(pattern))
                         aria-label=(format!("Attention of head {head}, {} tokens; arrow keys move the query", words.len())) {}
                 }
             }

@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 use serde::Deserialize;
 
-use super::{Screen, View, drawn, form};
+use super::{Screen, View, drawn, form, quoted};
 use crate::probe::Outcome;
 use crate::report::visible;
 use crate::serve::api::reports::{Entry, ScriptEntry, Two, compare, open, reports, scripts};
@@ -111,7 +111,8 @@ pub async fn one(app: App, names: Names, _: Nothing) -> Reply<View> {
         }
         @for (title, blocks) in &parts { section { h2 { (visible(title)) } (drawn(blocks, title)?) } }
     };
+    let manifest = app.place("reports", name)?.join("manifest.json");
     Ok(View::new(Screen::Reports, name, body)
-        .command(format!("optrode replay {}", app.folder.join("reports").join(name).join("manifest.json").display()))
+        .command(format!("optrode replay {}", quoted(&manifest.display().to_string())))
         .api(format!("/api/v1/reports/{name}")))
 }
