@@ -93,7 +93,7 @@ impl Server {
         let listener = std::net::TcpListener::bind(at).map_err(taken)?;
         listener.set_nonblocking(true).map_err(taken)?;
         let at = listener.local_addr().map_err(taken)?;
-        let (models, networks, threads) = subjects(options)?;
+        let Subjects { models, networks, threads } = subjects(options)?;
         let mut hosts = vec![at.to_string(), format!("localhost:{}", at.port())];
         if at.port() == 80 {
             hosts.extend([at.ip().to_string(), "localhost".to_string()]);
@@ -165,8 +165,16 @@ fn is_embedded(reference: &str) -> bool {
     embedded::folder().is_ok_and(|folder| folder == Path::new(reference))
 }
 
-/// Models and networks by what the user named, and the threads of the models.
-fn subjects(options: &Options) -> Result<(Vec<Served>, Vec<&'static Named>, Vec<JoinHandle<()>>)> {
+/// What is served.
+struct Subjects {
+    models: Vec<Served>,
+    networks: Vec<&'static Named>,
+    /// Those of the models.
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// Models and networks by what the user named.
+fn subjects(options: &Options) -> Result<Subjects> {
     let mut wanted: Vec<(String, String, Option<PathBuf>)> = Vec::new(); // name, reference, atlas
     let mut networks = Vec::new();
     let mut add = |reference: String, name: Option<&str>, atlas: Option<PathBuf>| {
@@ -208,7 +216,7 @@ fn subjects(options: &Options) -> Result<(Vec<Served>, Vec<&'static Named>, Vec<
         Ok((Served { name, reference, worker }, thread))
     };
     let (models, threads) = wanted.into_iter().map(start).collect::<Result<Vec<_>>>()?.into_iter().unzip();
-    Ok((models, networks, threads))
+    Ok(Subjects { models, networks, threads })
 }
 
 /// Whether two references name one model.
