@@ -73,7 +73,7 @@ pub async fn page(app: App, names: Names, _: Nothing) -> Reply<View> {
                 div class="fields" {
                     label class="wide" {
                         span { "Value " output { "0" } }
-                        input type="range" data-value="true" min=(-reach) max=(reach) step="1" value="0";
+                        input type="range" aria-label="Value" data-value="true" min=(-reach) max=(reach) step="1" value="0";
                     }
                 }
                 button type="submit" class="go" { "Run with and without" }

@@ -199,7 +199,7 @@ fn clamping(model: &str, edits: &str, reach: Option<f64>) -> Markup {
                     @if let Some(reach) = reach {
                         label class="wide" {
                             span { "Value " output { "0" } }
-                            input type="range" data-value="true" min=(format!("{:.3}", -reach)) max=(format!("{reach:.3}")) step=(format!("{:.4}", reach / 100.0)) value="0";
+                            input type="range" aria-label="Value" data-value="true" min=(format!("{:.3}", -reach)) max=(format!("{reach:.3}")) step=(format!("{:.4}", reach / 100.0)) value="0";
                         }
                     }
                     (form::number("tokens", "Tokens", 30, (1, 512)))
