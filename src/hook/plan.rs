@@ -268,6 +268,17 @@ impl Plan {
         self
     }
 
+    /// Whether anything happens at the site in this step of time.
+    pub(super) fn acts(&self, id: SiteId, call: &Context) -> bool {
+        self.actions[id.index()].as_ref().is_some_and(|actions| {
+            let mut selectors = actions.raw.iter().chain(&actions.recorders).map(|r| &r.record.site);
+            actions.gradient
+                || actions.capture
+                || selectors.any(|s| call.in_time(s))
+                || actions.editors.iter().any(|e| call.in_time(&e.selector))
+        })
+    }
+
     pub(super) fn take(&mut self, id: SiteId) -> Option<Box<Actions>> {
         self.actions[id.index()].take()
     }

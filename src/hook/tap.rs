@@ -122,10 +122,10 @@ impl<'p> Tap<'p> {
         }
     }
 
-    /// Serves a tensor that does not otherwise exist: made only if somebody listens, and returned only if it was
-    /// edited (or needs a gradient) and so must be written back.
+    /// Serves a tensor that does not otherwise exist: made only if somebody listens in this step, and returned only if
+    /// it was edited (or needs a gradient) and so must be written back.
     pub fn at_with(&mut self, site: SiteId, make: impl FnOnce() -> Result<Tensor>) -> Result<Option<Tensor>> {
-        if !self.wants(site) {
+        if !self.plan.as_ref().is_some_and(|plan| plan.wants(site) && plan.acts(site, &self.call)) {
             return Ok(None);
         }
         let x = self.at(site, make()?)?;

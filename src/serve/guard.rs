@@ -4,15 +4,21 @@
 //! from another origin, and must know the token: as `Authorization: Bearer`, or in the cookie that the first page sets
 //! when it is opened with `?token=`.
 
+use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::header::{self, HeaderName, HeaderValue};
 use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
+use futures_util::StreamExt;
 
+use super::BODY;
 use super::app::App;
 use super::failure::Failure;
 use super::pages;
+
+/// Bytes of a body that is too long that are read before it is refused.
+const POLITE: usize = 64 * BODY;
 
 /// Pages run the server's own scripts, and load nothing from elsewhere.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
@@ -22,6 +28,7 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 pub async fn guard(State(app): State<App>, request: Request, next: Next) -> Response {
     let wants_page = !request.uri().path().starts_with("/api/");
     let mut response = match admit(&app, &request) {
+        Ok(Admitted::Inside) if declared(request.headers()) > BODY => refuse(request.into_body()).await.into_response(),
         Ok(Admitted::Inside) => next.run(request).await,
         Ok(Admitted::WithCookie(response)) => response,
         Err(failure) if wants_page => pages::failure(&app, &failure),
@@ -93,6 +100,24 @@ fn admit(app: &App, request: &Request) -> Result<Admitted, Failure> {
         StatusCode::UNAUTHORIZED,
         "the token is missing or wrong: open the address that `optrode serve` printed, or send it as a bearer token",
     ))
+}
+
+/// How long a body says it is.
+fn declared(headers: &HeaderMap) -> usize {
+    text(headers, header::CONTENT_LENGTH).and_then(|length| length.parse().ok()).unwrap_or(0)
+}
+
+/// Reads what is too long, if it ends soon: a client that is still writing when the connection closes hears no answer.
+async fn refuse(body: Body) -> Failure {
+    let mut rest = body.into_data_stream();
+    let mut read = 0;
+    while read < POLITE
+        && let Some(Ok(part)) = rest.next().await
+    {
+        read += part.len();
+    }
+    let message = format!("the body is longer than {BODY} bytes");
+    Failure::new(StatusCode::PAYLOAD_TOO_LARGE, message)
 }
 
 fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {

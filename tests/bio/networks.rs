@@ -2,15 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use candle_core::Tensor;
-use optrode::hook::{Axis, Pass, Record, Registry, Run};
+use candle_core::{DType, Device, Tensor};
+use optrode::hook::{Axis, Context, Edit, Moment, Pass, Plan, Record, Registry, Run, Tap, Values};
 use optrode::models::{
-    EiConfig, EiReservoir, Input, Job, Series, Simulation, State, Swimmer, SwimmerConfig, Targets, execute,
+    EiConfig, EiReservoir, Input, Job, Network, Series, Simulation, State, Swimmer, SwimmerConfig, Targets, execute,
 };
 use serde_json::json;
 
 use super::liquid::{busy, liquid};
-use super::spiking::{lif_network, plastic_network};
+use super::spiking::{lif_network, modulated_network, plastic_network, triplet_network};
 use super::{Ran, assert_same, clamped, run, run_from, state_bits};
 use crate::common::{bits, edit, floats, pass};
 
@@ -31,6 +31,8 @@ fn all() -> Vec<(&'static str, Box<dyn Simulation>, Series)> {
     vec![
         ("lif", Box::new(lif_network()), signal(1, 60, 36, 0.4, 1.1)),
         ("plastic", Box::new(plastic_network()), plastic_input(60)),
+        ("triplet", Box::new(triplet_network()), plastic_input(60)),
+        ("modulated", Box::new(modulated_network()), modulated_input(60)),
         ("reservoir", Box::new(reads), signal(1, 60, 1, 0.5, 0.0)),
         ("adapting", Box::new(reservoir().adapting(0.01)), signal(1, 60, 1, 0.5, 0.0)),
         (
@@ -55,6 +57,14 @@ pub fn plastic_input(steps: usize) -> Series {
         step[..20].iter_mut().for_each(|x| *x = f32::from(u8::from(*x > 1.2)));
     }
     series
+}
+
+/// The same, and a third factor that comes and goes.
+pub fn modulated_input(steps: usize) -> Series {
+    let plain = plastic_input(steps);
+    let with = |(t, step): (usize, &[f32])| [step, &[(t as f32 / 5.0).sin()]].concat();
+    let values = plain.values.chunks_exact(30).enumerate().flat_map(with).collect();
+    Series { channels: 31, values, ..plain }
 }
 
 #[test]
@@ -262,10 +272,7 @@ fn requests_that_make_no_sense_are_refused() {
     super::refused(&net, &Input::Series(signal(1, 10, 2, 0.5, 0.0)), &[], &[], &["2 channels"]);
     let two = Input::Series(signal(2, 10, 1, 0.5, 0.0));
     super::refused(&net.adapting(0.1), &two, &[], &[], &["2 rows"]);
-    let stored = BTreeMap::from([(
-        "short".to_string(),
-        Tensor::zeros((4, 1, 40), candle_core::DType::F32, &candle_core::Device::Cpu).unwrap(),
-    )]);
+    let stored = BTreeMap::from([("short".to_string(), Tensor::zeros((4, 1, 40), DType::F32, &Device::Cpu).unwrap())]);
     let short = pass(&[], &[clamped("reservoir.hook_state", "short")]);
     let words = run_from(&net, &input, &State::none(), &short, &stored).err().unwrap().to_string();
     assert!(words.contains("4 time steps"), "{words}");
@@ -275,4 +282,30 @@ fn requests_that_make_no_sense_are_refused() {
     let other = run(&net, &Input::None { rows: 2, steps: 3 }, &[], &[]).state;
     let words = run_from(&net, &input, &other, &pass(&[], &[]), &BTreeMap::new()).err().unwrap().to_string();
     assert!(words.contains("as many rows"), "{words}");
+}
+
+#[test]
+fn a_tensor_is_made_only_in_the_steps_that_somebody_asks_for() {
+    let net = plastic_network();
+    let id = net.sites().find("syn.in.hook_weight").unwrap();
+    let made_under = |records: &[&str], edits: &[Edit]| -> Vec<usize> {
+        let pass = pass(records, edits);
+        let mut plan = Plan::compile(net.sites(), &pass, &Registry::elementary(), Values::default(), &[]).unwrap();
+        let mut tap = Tap::new(&mut plan);
+        tap.enter(Context::simulation(1));
+        let mut made = Vec::new();
+        for step in 0..12 {
+            tap.tick(Moment { step, end: 12 }).unwrap();
+            let make = || {
+                made.push(step);
+                Ok(Tensor::zeros((10, 20), DType::F32, &Device::Cpu)?)
+            };
+            tap.at_with(id, make).unwrap();
+        }
+        made
+    };
+    assert_eq!(made_under(&["syn.in.hook_weight@every=5"], &[]), [0, 5, 10]);
+    assert_eq!(made_under(&["syn.in.hook_weight@t=-1"], &[]), [11]);
+    assert_eq!(made_under(&[], &[edit("syn.in.hook_weight@t=3", json!({ "op": "zero" }))]), [3]);
+    assert!(made_under(&["syn.in.hook_spikes"], &[]).is_empty());
 }

@@ -2,10 +2,13 @@
 
 use candle_core::Tensor;
 use optrode::hook::random::Stream;
-use optrode::models::spiking::{Neurons, Population, Projection, Synapse, izhikevich_population, thalamic_noise};
+use optrode::models::spiking::{
+    Neurons, Plasticity, Population, Projection, Synapse, izhikevich_population, thalamic_noise,
+};
 use optrode::models::{Input, Series, Simulation, Spiking};
 use optrode::nn::spiking::{
-    Adaptation, Conductance, CurrentSynapse, Lif, PairStdp, Pairing, Refractory, Reset, ResetDelay, Sparse,
+    Adaptation, Conductance, CurrentSynapse, Eligibility, Lif, PairStdp, Pairing, Refractory, Reset, ResetDelay,
+    Sparse, TripletStdp,
 };
 use serde_json::json;
 
@@ -49,19 +52,37 @@ pub fn lif_network() -> Spiking {
     Spiking::new(vec![population("exc", 24, exc), population("inh", 12, inh)], projections).unwrap()
 }
 
+const PAIRS: PairStdp = PairStdp {
+    a_plus: 0.02,
+    a_minus: 0.021,
+    tau_plus: 20.0,
+    tau_minus: 20.0,
+    pairing: Pairing::AllToAll,
+    bounds: (0.0, 0.5),
+    mu: 0.0,
+};
+
+const ELIGIBILITY: Eligibility = Eligibility { tau: 25.0, eta: 0.5 };
+
 /// 20 sources that drive 10 neurons through plastic conductances.
 pub fn plastic_network() -> Spiking {
+    learning_network(Plasticity::Pair(PAIRS))
+}
+
+/// The same under triplets of spikes.
+pub fn triplet_network() -> Spiking {
+    let rule = TripletStdp { plus: (5e-3, 6.2e-2), minus: (7e-2, 2.3e-3), ..TripletStdp::default() };
+    learning_network(Plasticity::Triplet { rule, bounds: (0.0, 0.5) })
+}
+
+/// The same under a third factor.
+pub fn modulated_network() -> Spiking {
+    learning_network(Plasticity::Modulated { pairs: PAIRS, eligibility: ELIGIBILITY })
+}
+
+fn learning_network(rule: Plasticity) -> Spiking {
     let synapses = Sparse::bernoulli(20, 10, 0.6, &mut Stream::new(2, &[])).unwrap();
     let conductance = Synapse::Conductance(Conductance { tau_s: 5.0, reversal: 4.0 });
-    let rule = PairStdp {
-        a_plus: 0.02,
-        a_minus: 0.021,
-        tau_plus: 20.0,
-        tau_minus: 20.0,
-        pairing: Pairing::AllToAll,
-        bounds: (0.0, 0.5),
-        mu: 0.0,
-    };
     let plastic = Projection { plasticity: Some(rule), delay: 1, ..projection("in", 0, 1, synapses, 0.1, conductance) };
     let cell = Lif { refractory: Refractory::Clamped(2), ..Lif::default() };
     Spiking::new(vec![population("input", 20, Neurons::Source), population("out", 10, lif(cell))], vec![plastic])
@@ -192,6 +213,78 @@ fn frozen_weights_stay_and_edited_ones_last() {
     assert_eq!(at(11), at(9));
 }
 
+/// A source's spikes at these steps arrive one step later at a neuron that is made to fire at others.
+fn weight_after(rule: Plasticity, pre: &[usize], post: &[usize], modulator: impl Fn(usize) -> f32) -> Vec<f32> {
+    let modulated = matches!(rule, Plasticity::Modulated { .. });
+    let synapses = Sparse::dense(1, 1).unwrap();
+    let wire = Projection { plasticity: Some(rule), delay: 1, ..projection("in", 0, 1, synapses, 0.25, Synapse::Jump) };
+    let cells = vec![population("a", 1, Neurons::Source), population("b", 1, lif(Lif::default()))];
+    let net = Spiking::new(cells, vec![wire]).unwrap();
+    let steps = 120;
+    let values = (0..steps).flat_map(|t| {
+        let here = |times: &[usize], size| if times.contains(&t) { size } else { 0.0 };
+        let all = [here(pre, 1.0), here(post, 1000.0), modulator(t)];
+        all[..if modulated { 3 } else { 2 }].to_vec()
+    });
+    let input = Series { rows: 1, steps, channels: net.channels(), values: values.collect() };
+    let ran = run(&net, &Input::Series(input), &["syn.in.hook_weight", "b.hook_spikes"], &[]);
+    let fired = floats(ran.records.get("b.hook_spikes").unwrap());
+    assert!((0..steps).all(|t| (fired[t] > 0.0) == post.contains(&t)));
+    floats(ran.records.get("syn.in.hook_weight").unwrap())
+}
+
+#[test]
+fn triplets_of_spikes_weigh_as_their_rule_says() {
+    let rule = TripletStdp { plus: (0.01, 0.02), minus: (0.015, 0.03), ..TripletStdp::default() };
+    let after = |pre: &[usize], post: &[usize]| {
+        let plasticity = Plasticity::Triplet { rule, bounds: (-10.0, 10.0) };
+        f64::from(*weight_after(plasticity, pre, post, |_| 0.0).last().unwrap()) - 0.25
+    };
+    let left = |dt: f64, tau: f64| (-dt / tau).exp();
+    // Arrivals are a step after the spikes that are given.
+    let close = |got: f64, expected: f64| assert!((got - expected).abs() < 1e-6, "{got} {expected}");
+    close(after(&[10], &[16]), 0.01 * left(5.0, 16.8));
+    close(after(&[15], &[10]), -0.015 * left(6.0, 33.7));
+    // post, pre, post: o1 depresses, o2 of the first post spike strengthens the second.
+    let down = 0.015 * left(11.0, 33.7);
+    close(after(&[20], &[10, 26]), left(5.0, 16.8) * (0.01 + 0.02 * left(16.0, 125.0)) - down);
+    // pre, post, pre: r2 of the first pre spike strengthens the depression of the second.
+    let up = 0.01 * left(9.0, 16.8);
+    close(after(&[10, 25], &[20]), up - left(6.0, 33.7) * (0.015 + 0.03 * left(15.0, 101.0)));
+}
+
+#[test]
+fn a_third_factor_turns_eligibility_into_change() {
+    let rule = |tau| Plasticity::Modulated { pairs: PAIRS, eligibility: Eligibility { tau, ..ELIGIBILITY } };
+    let pair = 0.02 * (-5.0f64 / 20.0).exp();
+    // No factor, no change; a factor that comes 40 steps later finds what is left of the eligibility.
+    assert!(weight_after(rule(25.0), &[10], &[16], |_| 0.0).iter().all(|w| *w == 0.25));
+    let late = weight_after(rule(25.0), &[10], &[16], |t| if t == 56 { 2.0 } else { 0.0 });
+    let expected = 0.25 + 0.5 * 2.0 * pair * (-40.0f64 / 25.0).exp();
+    assert!(late[..57].iter().all(|w| *w == 0.25));
+    assert!((f64::from(late[119]) - expected).abs() < 1e-6, "{} {expected}", late[119]);
+    // Without a trace of it the factor must be there in the step of the pair.
+    let missed = weight_after(rule(0.0), &[10], &[16], |t| if t == 56 { 2.0 } else { 0.0 });
+    assert!(missed.iter().all(|w| *w == 0.25));
+    let met = weight_after(rule(0.0), &[10], &[16], |t| if t == 16 { -2.0 } else { 0.0 });
+    assert!((f64::from(met[119]) - (0.25 - pair)).abs() < 1e-6, "{}", met[119]);
+
+    // A factor that an edit holds teaches; eligibility held at 0 does not.
+    let (net, sites) = (modulated_network(), ["syn.in.hook_weight", "syn.in.hook_elig"]);
+    let values = plastic_input(60).values.chunks_exact(30).flat_map(|step| [step, &[0.0]].concat()).collect();
+    let input = Input::Series(Series { rows: 1, steps: 60, channels: 31, values });
+    let weights = |edits: &[optrode::hook::Edit]| {
+        let all = floats(run(&net, &input, &sites, edits).records.get("syn.in.hook_weight").unwrap());
+        (all[..200].to_vec(), all[59 * 200..].to_vec())
+    };
+    let held = edit("neuromod.hook_m", json!({"op": "set", "value": 1.0}));
+    let (first, last) = weights(&[]);
+    assert_eq!(first, last);
+    let (first, taught) = weights(std::slice::from_ref(&held));
+    assert_ne!(first, taught);
+    assert_eq!(weights(&[held, edit("syn.in.hook_elig", json!({"op": "zero"}))]).1, first);
+}
+
 #[test]
 fn izhikevich_population_fires_as_published() {
     let net = izhikevich_population(0).unwrap();
@@ -252,6 +345,8 @@ fn a_network_says_by_which_rules_it_steps() {
     }
     let plastic = plastic_network();
     assert!(plastic.rules().join("\n").contains("traces are read before they jump"));
+    assert!(triplet_network().rules().join("\n").contains("tau_y 125 ms"));
+    assert!(modulated_network().rules().join("\n").contains("dw = 0.5 M e"));
     assert_eq!(plastic.synapses("syn.in.hook_dw").unwrap().pre(), 20);
     assert!(plastic.synapses("out.hook_mem").is_none());
 }

@@ -153,6 +153,7 @@ fn every_example_of_every_help_runs() {
             // A server runs until it is interrupted.
             let serves = example.starts_with("optrode serve");
             let wrapped = format!("timeout --preserve-status -s INT 3 {example}");
+            let start = std::time::Instant::now();
             let output = std::process::Command::new("sh")
                 .args(["-c", if serves { &wrapped } else { &example }])
                 .current_dir(here.path())
@@ -163,6 +164,7 @@ fn every_example_of_every_help_runs() {
                 .env_remove("HF_HUB_CACHE")
                 .output()
                 .unwrap();
+            println!("{:6.1} s  {example}", start.elapsed().as_secs_f64());
             let err = String::from_utf8_lossy(&output.stderr);
             assert!(output.status.success() && err.is_empty(), "{example}: {err}");
             assert!(!output.stdout.is_empty(), "{example} said nothing");

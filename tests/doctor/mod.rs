@@ -1,6 +1,7 @@
 //! The doctor on every golden network and on real checkpoints, and what it says when something is broken.
 
 mod broken;
+mod planted;
 mod real;
 
 use optrode::analysis::doctor::{self, Options, REFERENCE, Reference};

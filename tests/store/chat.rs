@@ -45,11 +45,27 @@ fn a_chatml_template_gives_its_text() {
 
 #[test]
 fn python_methods_and_special_tokens_are_there() {
+    let text = |source| ChatTemplate::from_text(source, tokens()).render(&turns(), false).map_err(|e| e.to_string());
     let source = "{{ bos_token }}{% for m in messages %}{% if m.role == 'user' %}[{{ m.content.strip().upper() }}]\
                   {% elif m.get('role').startswith('assist') %}{% generation %}{{ m.content }}{{ eos_token }}\
                   {% endgeneration %}{% else %}{% continue %}{% endif %}{% endfor %}{{ tools is none }}";
-    let text = ChatTemplate::from_text(source, tokens()).render(&turns(), false).unwrap();
-    assert_eq!(text, "<s>[HI <B>\"YOU\"</B>]Hello</s>[BYE]True");
+    assert_eq!(text(source).unwrap(), "<s>[HI <B>\"YOU\"</B>]Hello</s>[BYE]True");
+    let tags = "a{%- generation -%} b {% endgeneration %}{% if messages %}c{% endif %}";
+    assert_eq!(text(tags).unwrap(), "ab c");
+}
+
+#[test]
+fn dates_are_those_of_today() {
+    let text = |source| ChatTemplate::from_text(source, tokens()).render(&turns(), false);
+    let today = || chrono::Utc::now().date_naive();
+    let before = today();
+    let said = text("{{ strftime_now('%d %m %Y, 100%%') }}").unwrap();
+    let spelled = text("{{ strftime_now('%A %B %p') }}").unwrap();
+    let possible = [before, today()].map(|day| day.format("%d %m %Y, 100%%").to_string());
+    assert!(possible.contains(&said), "{said}");
+    assert_eq!(spelled.split(' ').count(), 3, "{spelled}");
+    let error = text("{{ strftime_now('%Q') }}").unwrap_err().to_string();
+    assert!(error.contains("strftime_now") && error.contains("%Q"), "{error}");
 }
 
 /// Constructs of the templates of Llama, Qwen and Gemma in one; the text is what transformers 5.23 gives for it.

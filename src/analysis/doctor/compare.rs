@@ -109,6 +109,7 @@ pub fn magnitude(tensors: &[Tensor]) -> Result<f64> {
     Ok(f64::from(largest))
 }
 
-pub(super) fn values(tensor: &Tensor) -> Result<Vec<f32>> {
+/// All values, in f32.
+pub fn values(tensor: &Tensor) -> Result<Vec<f32>> {
     Ok(tensor.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?)
 }

@@ -65,7 +65,7 @@ pub(super) fn pattern_rows(scene: &Scene, tally: &mut Tally) -> Result<()> {
 
 /// How far a row of attention is from a distribution over the keys that its query may see.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct RowError {
+pub struct RowError {
     /// Distance of the visible keys' sum from 1; infinite if a weight is negative or not a number.
     pub total: f64,
     /// Largest weight on a hidden key, which is wrong however small.
@@ -73,7 +73,7 @@ pub(super) struct RowError {
 }
 
 /// A query sees the keys up to itself, or the last `window` of them.
-pub(super) fn row_error(row: &[f32], query: usize, window: Option<usize>) -> RowError {
+pub fn row_error(row: &[f32], query: usize, window: Option<usize>) -> RowError {
     let visible = |key: usize| key <= query && window.is_none_or(|w| query - key < w);
     let (mut total, mut hidden) = (0f64, 0f64);
     for (key, weight) in row.iter().enumerate() {

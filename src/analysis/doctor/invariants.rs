@@ -19,7 +19,7 @@ pub const EXACT: f64 = 0.0;
 const RUNS: &[Way] = &[Way::Alone, Way::Left, Way::Right, Way::Cached, Way::CachedBatch, Way::Differentiable];
 
 /// One line of the table.
-pub(super) struct Invariant {
+pub struct Invariant {
     /// Short name, for tables and scripts.
     pub name: &'static str,
     /// One line for people.
@@ -33,7 +33,7 @@ pub(super) struct Invariant {
 }
 
 /// All that is asked, in the order of the report.
-pub(super) const TABLE: &[Invariant] = &[
+pub const TABLE: &[Invariant] = &[
     Invariant {
         name: "sites visited",
         meaning: "every declared site is visited with the shape it declares",
@@ -156,11 +156,16 @@ pub(super) const TABLE: &[Invariant] = &[
 ];
 
 /// What a check may look at: one way of running the texts, and each text alone to compare with.
-pub(super) struct Scene<'a> {
+pub struct Scene<'a> {
+    /// The network.
     pub net: &'a Decoder,
+    /// The texts, as tokens.
     pub texts: &'a [Vec<u32>],
+    /// The layers that were recorded.
     pub group: &'a Group,
+    /// What this way of running showed.
     pub seen: &'a Seen,
+    /// What each text alone showed.
     pub alone: &'a Seen,
 }
 
@@ -179,10 +184,14 @@ impl Scene<'_> {
 
 /// The largest error of one invariant so far.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Tally {
+pub struct Tally {
+    /// In the site's own units.
     pub absolute: f64,
+    /// Over the site's magnitude.
     pub relative: f64,
+    /// Where it is.
     pub place: Option<Place>,
+    /// Values that were looked at.
     pub compared: u64,
     /// What is wrong beyond a number.
     pub problem: Option<String>,

@@ -18,18 +18,27 @@ const GROUP_VALUES: usize = 1 << 26;
 
 /// One way of running the texts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Way {
+pub enum Way {
+    /// Each text alone.
     Alone,
+    /// Once more.
     Again,
+    /// Each with itself backwards in the other row.
     Beside,
+    /// All in a batch, padded on the left.
     Left,
+    /// All in a batch, padded on the right.
     Right,
+    /// Each alone, token by token.
     Cached,
+    /// All in a batch, token by token.
     CachedBatch,
+    /// Each alone, with a graph for gradients.
     Differentiable,
 }
 
 impl Way {
+    /// All of them.
     pub const ALL: [Self; 8] = [
         Self::Alone,
         Self::Again,
@@ -104,7 +113,7 @@ fn padded(texts: &[Vec<u32>], side: Side) -> Result<Tokens> {
 
 /// Rows that run together; row i is the text `texts[i]`, rows beyond that are company.
 #[derive(Clone, Debug)]
-pub(super) struct Batch {
+pub struct Batch {
     pub tokens: Tokens,
     pub steps: usize,
     pub texts: Vec<usize>,
@@ -169,7 +178,8 @@ fn columns(tokens: &Tokens, start: usize, count: usize) -> Tokens {
 
 /// What one way of running the texts showed.
 #[derive(Clone, Debug)]
-pub(super) struct Seen {
+pub struct Seen {
+    /// How they ran.
     pub way: Way,
     /// By site: one tensor per text, of real positions.
     pub sites: BTreeMap<String, Vec<Tensor>>,
@@ -188,7 +198,7 @@ impl Seen {
 }
 
 /// Runs the texts and records `group`.
-pub(super) fn observe(net: &Decoder, way: Way, texts: &[Vec<u32>], group: &Group) -> Result<Seen> {
+pub fn observe(net: &Decoder, way: Way, texts: &[Vec<u32>], group: &Group) -> Result<Seen> {
     let mut seen = Seen { way, sites: BTreeMap::new(), output: Vec::new(), problems: Vec::new() };
     let table = net.sites();
     for batch in way.batches(texts)? {
@@ -232,15 +242,17 @@ pub(super) fn wrong_shape(tensor: &Tensor, site: &Site, tokens: &Tokens) -> Opti
 
 /// Layers that are examined together.
 #[derive(Clone, Debug)]
-pub(super) struct Group {
+pub struct Group {
+    /// The layers.
     pub layers: std::ops::Range<usize>,
+    /// Their sites.
     pub sites: Vec<SiteId>,
     /// Holds the last layer, and what comes after it.
     pub last: bool,
 }
 
 /// Splits the network so that no group records more than [`GROUP_VALUES`] (one layer at least).
-pub(super) fn groups(net: &Decoder, texts: &[Vec<u32>]) -> Result<Vec<Group>> {
+pub fn groups(net: &Decoder, texts: &[Vec<u32>]) -> Result<Vec<Group>> {
     let longest = texts.iter().map(Vec::len).max().unwrap_or(0) + EXTRA_PADDING;
     let values = |site: &Site| {
         let positions = site.axes.iter().filter(|a| matches!(a, Axis::Pos | Axis::Query | Axis::Key)).count();

@@ -64,7 +64,7 @@ impl Plan {
             config: LiquidConfig::default(),
             weights: vec![0.4, 0.8, 1.4],
             astrocytes: vec![0.002, 0.015, 0.05, 0.2],
-            images: [800, 500, 200],
+            images: [700, 450, 200],
             steps: [20, 250],
             seeds: 1,
             seed,

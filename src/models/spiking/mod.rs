@@ -6,7 +6,9 @@
 //! V        = integrate(V, external + instantaneous currents)         {p}.hook_current, {p}.hook_mem_pre
 //! s        = V >= threshold, if not refractory                       {p}.hook_threshold, {p}.hook_spikes
 //! V, u     = reset and adaptation by s                               {p}.hook_mem, {p}.hook_adapt, {p}.hook_refrac
-//! W        = W + dw(arriving, s, traces)                             syn.{q}.hook_trace_pre, hook_trace_post, hook_dw
+//! M        = the third factor, where a projection has one                                     neuromod.hook_m
+//! e        = e e^(-dt/tau_e) + pairs(arriving, s, traces)                                     syn.{q}.hook_elig
+//! W        = W + dw(arriving, s, traces) or eta M e                  syn.{q}.hook_trace_pre, hook_trace_post, hook_dw
 //! ```
 //!
 //! Whatever comes out of `hook_spikes` resets, adapts, travels and teaches; a neuron has fired where it is positive. The
@@ -14,8 +16,9 @@
 //! in its own steps only. With plasticity a run has one row, for the weights are its own.
 //!
 //! The input, one number per neuron of all populations in their order, is a current; of a [`Neurons::Source`] it is the
-//! spikes themselves.
+//! spikes themselves. Where a projection is modulated, M is one number more in every step, after those of the neurons.
 
+mod learning;
 mod networks;
 mod parts;
 mod population;
@@ -23,20 +26,21 @@ mod projection;
 
 use candle_core::{Device, Tensor};
 
-use super::simulation::{Call, Outputs, Simulation};
+use super::simulation::{Call, Outputs, Simulation, site, through};
 use super::{Input, Network, State};
-use crate::hook::{SiteTable, Tap};
+use crate::hook::{Axis, SiteId, SiteTable, Tap};
 use crate::nn::spiking::Sparse;
 use crate::{Error, Result};
 
 pub use networks::{izhikevich_population, thalamic_noise};
-pub use parts::{Neurons, Population, Projection, Synapse};
+pub use parts::{Neurons, Plasticity, Population, Projection, Synapse};
 use population::Group;
 use projection::Wire;
 
 /// A network of spiking populations.
 pub struct Spiking {
     groups: Vec<Group>,
+    modulator: Option<SiteId>,
     wires: Vec<Wire>,
     table: SiteTable,
     parameters: Vec<(String, Tensor)>,
@@ -70,8 +74,15 @@ impl Spiking {
             wires.push(Wire::new(projection, &populations, &mut table, dt));
         }
         let groups = populations.into_iter().enumerate().map(|(i, p)| Group::new(p, i, &wires, &mut table)).collect();
+        let modulated = wires.iter().any(|w| w.projection.plasticity.is_some_and(|p| p.eligibility().is_some()));
+        let meaning = "M, the third factor: what eligibilities are multiplied by";
+        let modulator = modulated.then(|| table.push(site("neuromod.hook_m".into(), &[(Axis::Batch, None)], meaning)));
         wires.iter_mut().for_each(|wire| wire.add_plastic_sites(&mut table));
-        Ok(Self { groups, wires, table, parameters, dt })
+        Ok(Self { groups, modulator, wires, table, parameters, dt })
+    }
+
+    fn neurons(&self) -> usize {
+        self.groups.iter().map(|g| g.population.size).sum()
     }
 
     /// The populations, in the order of the input's channels.
@@ -87,8 +98,8 @@ impl Network for Spiking {
 
     /// Spikes `[rows, steps, neurons of all populations]`.
     fn forward(&self, input: &Input, state: &mut State, tap: &mut Tap) -> Result<Tensor> {
-        let width = self.channels();
-        let call = Call::begin(input, width, state, tap)?;
+        let width = self.neurons();
+        let call = Call::begin(input, self.channels(), state, tap)?;
         if call.rows > 1 && self.wires.iter().any(|w| w.projection.plasticity.is_some()) {
             return Err(Error::invalid(
                 format!("a plastic network is given {} rows, which would share their weights", call.rows),
@@ -114,8 +125,13 @@ impl Network for Spiking {
                 }
                 first += group.population.size;
             }
+            let mut modulator = [0.0];
+            if let Some(site) = self.modulator {
+                modulator[0] = call.series.map_or(0.0, |s| s.at(0, t)[width]);
+                through(tap, site, &mut modulator, &[1])?;
+            }
             for (wire, running) in self.wires.iter().zip(&mut wires) {
-                wire.learn(running, &groups[wire.projection.to].spikes, tap)?;
+                wire.learn(running, &groups[wire.projection.to].spikes, modulator[0], tap)?;
                 wire.send(running, &groups[wire.projection.from].spikes);
             }
             outputs.push(t, &fired);
@@ -156,12 +172,12 @@ impl Simulation for Spiking {
     }
 
     fn channels(&self) -> usize {
-        self.groups.iter().map(|g| g.population.size).sum()
+        self.neurons() + usize::from(self.modulator.is_some())
     }
 
     fn synapses(&self, site: &str) -> Option<&Sparse> {
         let name = site.strip_prefix("syn.")?;
-        let name = name.strip_suffix(".hook_weight").or(name.strip_suffix(".hook_dw"))?;
+        let name = [".hook_weight", ".hook_dw", ".hook_elig"].iter().find_map(|part| name.strip_suffix(part))?;
         self.wires.iter().find(|w| w.projection.name == name).map(|w| &w.projection.synapses)
     }
 }

@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use crate::nn::spiking::{Adaptation, Conductance, CurrentSynapse, Izhikevich, IzhikevichRule, Lif, PairStdp, Sparse};
+use crate::nn::spiking::{
+    Adaptation, Conductance, CurrentSynapse, Eligibility, Izhikevich, IzhikevichRule, Lif, PairStdp, Pairing, Sparse,
+    Trace, TripletStdp,
+};
 use crate::{Error, Result};
 
 /// The neurons of a population.
@@ -83,6 +86,96 @@ impl Synapse {
     }
 }
 
+/// How the weights of a projection change. Traces are read before they jump.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Plasticity {
+    /// By pairs of spikes.
+    Pair(PairStdp),
+    /// By triplets of spikes.
+    Triplet {
+        /// The rule.
+        rule: TripletStdp,
+        /// Least and largest weight.
+        bounds: (f64, f64),
+    },
+    /// By a third factor M: pairs of spikes leave an eligibility e, and dw = eta M e.
+    Modulated {
+        /// What leaves the eligibility.
+        pairs: PairStdp,
+        /// How long it lasts, and what it comes to.
+        eligibility: Eligibility,
+    },
+}
+
+impl Plasticity {
+    /// Traces of pre and post spikes that the rule reads, the fast ones first.
+    pub(super) fn traces(&self) -> Vec<[Trace; 2]> {
+        match self {
+            Self::Pair(rule) | Self::Modulated { pairs: rule, .. } => vec![[rule.pre(), rule.post()]],
+            Self::Triplet { rule, .. } => {
+                let all = |tau| Trace { tau, pairing: Pairing::AllToAll };
+                vec![[all(rule.pre.0), all(rule.post.0)], [all(rule.pre.1), all(rule.post.1)]]
+            }
+        }
+    }
+
+    /// What a synapse's pairs in one step come to, from the spikes and the decayed traces of both ends.
+    #[inline]
+    pub(super) fn change(&self, w: f64, spikes: (f64, f64), pre: (f64, f64), post: (f64, f64)) -> f64 {
+        match self {
+            Self::Pair(rule) | Self::Modulated { pairs: rule, .. } => rule.change(w, spikes, (pre.0, post.0)),
+            Self::Triplet { rule, .. } => rule.change(spikes, pre, post),
+        }
+    }
+
+    /// Least and largest weight.
+    pub(super) fn bounds(&self) -> (f64, f64) {
+        match self {
+            Self::Pair(rule) | Self::Modulated { pairs: rule, .. } => rule.bounds,
+            Self::Triplet { bounds, .. } => *bounds,
+        }
+    }
+
+    /// The eligibility of a modulated rule.
+    pub(super) fn eligibility(&self) -> Option<&Eligibility> {
+        match self {
+            Self::Modulated { eligibility, .. } => Some(eligibility),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Plasticity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Pair(rule) | Self::Modulated { pairs: rule, .. } => write!(
+                f,
+                "pair STDP (A+ {}, A- {}, tau+ {} ms, tau- {} ms, {:?}, bounds {} to {}; traces are read before they jump)",
+                rule.a_plus, rule.a_minus, rule.tau_plus, rule.tau_minus, rule.pairing, rule.bounds.0, rule.bounds.1
+            )?,
+            Self::Triplet { rule, bounds } => write!(
+                f,
+                "triplet STDP (A2+ {}, A3+ {}, A2- {}, A3- {}, tau+ {} ms, tau_x {} ms, tau- {} ms, tau_y {} ms, all to \
+                 all, bounds {} to {}; traces are read before they jump)",
+                rule.plus.0,
+                rule.plus.1,
+                rule.minus.0,
+                rule.minus.1,
+                rule.pre.0,
+                rule.pre.1,
+                rule.post.0,
+                rule.post.1,
+                bounds.0,
+                bounds.1
+            )?,
+        }
+        match self.eligibility() {
+            Some(e) => write!(f, " into an eligibility (tau {} ms), dw = {} M e", e.tau, e.eta),
+            None => Ok(()),
+        }
+    }
+}
+
 /// Synapses from one population to another.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Projection {
@@ -101,7 +194,7 @@ pub struct Projection {
     /// What an arriving spike does.
     pub kind: Synapse,
     /// How weights change; pre spikes count when they arrive.
-    pub plasticity: Option<PairStdp>,
+    pub plasticity: Option<Plasticity>,
 }
 
 impl fmt::Display for Projection {
@@ -120,11 +213,7 @@ impl fmt::Display for Projection {
         }
         match &self.plasticity {
             None => Ok(()),
-            Some(rule) => write!(
-                f,
-                ", pair STDP (A+ {}, A- {}, tau+ {} ms, tau- {} ms, {:?}, bounds {} to {}; traces are read before they jump)",
-                rule.a_plus, rule.a_minus, rule.tau_plus, rule.tau_minus, rule.pairing, rule.bounds.0, rule.bounds.1
-            ),
+            Some(rule) => write!(f, ", {rule}"),
         }
     }
 }

@@ -82,12 +82,6 @@ impl PairStdp {
         self.a_plus * up * post * x_pre - self.a_minus * down * pre * x_post
     }
 
-    /// The weight after a change.
-    #[inline]
-    pub fn bounded(&self, w: f64) -> f64 {
-        w.clamp(self.bounds.0, self.bounds.1)
-    }
-
     /// Expected dw per second between independent Poisson trains of these rates (Hz), for all-to-all pairs and mu = 0:
     /// nu_pre nu_post (A+ tau+ - A- tau-).
     pub fn drift(&self, pre: f64, post: f64) -> f64 {

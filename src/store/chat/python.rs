@@ -1,8 +1,8 @@
 //! What chat templates expect of Python: `tojson` as `json.dumps` writes it, `strftime_now`, `raise_exception`,
 //! and the `{% generation %}` tag of transformers, which marks a range and prints nothing.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
+use chrono::Utc;
+use chrono::format::{Item, StrftimeItems};
 use minijinja::value::Kwargs;
 use minijinja::{Environment, Error, ErrorKind, Value};
 
@@ -11,10 +11,7 @@ pub(super) fn install(env: &mut Environment) {
     env.add_function("raise_exception", |text: String| -> Result<Value, Error> {
         Err(Error::new(ErrorKind::InvalidOperation, text))
     });
-    env.add_function("strftime_now", |format: String| {
-        let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
-        strftime(&format, seconds)
-    });
+    env.add_function("strftime_now", |format: String| strftime_now(&format));
     // Jinja's own filter escapes for HTML; transformers replaces it by json.dumps.
     env.add_filter("tojson", |value: Value, options: Kwargs| -> Result<String, Error> {
         let indent: Option<usize> = options.get("indent")?;
@@ -66,72 +63,14 @@ fn dumps(value: &serde_json::Value, indent: Option<usize>, depth: usize, out: &m
     }
 }
 
-const MONTHS: [&str; 12] = [
-    "January",
-    "February",
-    "March",
-    "April",
-    "May",
-    "June",
-    "July",
-    "August",
-    "September",
-    "October",
-    "November",
-    "December",
-];
-const DAYS: [&str; 7] = ["Thursday", "Friday", "Saturday", "Sunday", "Monday", "Tuesday", "Wednesday"];
-
-/// The codes of `strftime` that templates use, in UTC. An unknown code stays as it is.
-pub(super) fn strftime(format: &str, seconds: u64) -> String {
-    let days = seconds / 86_400;
-    let (year, month, day) = civil(days);
-    let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
-    let month_name = MONTHS[(month - 1) as usize];
-    let day_name = DAYS[(days % 7) as usize];
-    let mut out = String::new();
-    let mut letters = format.chars();
-    while let Some(letter) = letters.next() {
-        if letter != '%' {
-            out.push(letter);
-            continue;
-        }
-        match letters.next() {
-            Some('Y') => out.push_str(&year.to_string()),
-            Some('y') => out.push_str(&format!("{:02}", year % 100)),
-            Some('m') => out.push_str(&format!("{month:02}")),
-            Some('B') => out.push_str(month_name),
-            Some('b') => out.push_str(&month_name[..3]),
-            Some('d') => out.push_str(&format!("{day:02}")),
-            Some('A') => out.push_str(day_name),
-            Some('a') => out.push_str(&day_name[..3]),
-            Some('H') => out.push_str(&format!("{hour:02}")),
-            Some('I') => out.push_str(&format!("{:02}", (hour + 11) % 12 + 1)),
-            Some('p') => out.push_str(if hour < 12 { "AM" } else { "PM" }),
-            Some('M') => out.push_str(&format!("{minute:02}")),
-            Some('S') => out.push_str(&format!("{second:02}")),
-            Some('F') => out.push_str(&format!("{year}-{month:02}-{day:02}")),
-            Some('T') => out.push_str(&format!("{hour:02}:{minute:02}:{second:02}")),
-            Some('Z') => out.push_str("UTC"),
-            Some('%') => out.push('%'),
-            Some(other) => out.extend(['%', other]),
-            None => out.push('%'),
-        }
+/// `datetime.now().strftime(format)` in UTC.
+fn strftime_now(format: &str) -> Result<String, Error> {
+    let items: Vec<Item> = StrftimeItems::new(format).collect();
+    if items.contains(&Item::Error) {
+        let what = format!("strftime_now: `{format}` has a code that is none of strftime's");
+        return Err(Error::new(ErrorKind::InvalidOperation, what));
     }
-    out
-}
-
-/// Year, month and day of a day counted from 1970-01-01, by whole 400-year cycles that start on 1 March.
-fn civil(days: u64) -> (u64, u64, u64) {
-    let day = days + 719_468; // days from 0000-03-01 to 1970-01-01
-    let cycle = day / 146_097;
-    let in_cycle = day % 146_097;
-    let year = (in_cycle - in_cycle / 1_460 + in_cycle / 36_524 - in_cycle / 146_096) / 365;
-    let in_year = in_cycle - (365 * year + year / 4 - year / 100);
-    let shifted = (5 * in_year + 2) / 153; // 0 = March
-    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
-    let year = year + cycle * 400 + u64::from(month <= 2);
-    (year, month, in_year - (153 * shifted + 2) / 5 + 1)
+    Ok(Utc::now().format_with_items(items.into_iter()).to_string())
 }
 
 /// Turns `{% generation %}` and `{% endgeneration %}` into a block that is always taken, whitespace marks kept.
@@ -156,24 +95,4 @@ pub(super) fn without_generation_tags(source: &str) -> String {
     }
     out.push_str(rest);
     out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn dates_are_those_of_the_calendar() {
-        assert_eq!(strftime("%d %b %Y", 0), "01 Jan 1970");
-        assert_eq!(strftime("%A %d %B %Y %H:%M:%S %p", 951_827_696), "Tuesday 29 February 2000 12:34:56 PM");
-        assert_eq!(strftime("%F %T %q 100%%", 1_700_000_000), "2023-11-14 22:13:20 %q 100%");
-    }
-
-    #[test]
-    fn generation_tags_become_plain_blocks() {
-        assert_eq!(
-            without_generation_tags("a{%- generation -%}b{% endgeneration %}{% if x %}"),
-            "a{%- if true -%}b{% endif %}{% if x %}"
-        );
-    }
 }

@@ -1,17 +1,18 @@
 //! Errors planted into what a run showed, site by site: which of them an identity finds, and that comparing two runs
 //! finds them all. A network that breaks its own sums cannot be made from weights, so the recordings are broken.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::collections::BTreeSet;
 
 use candle_core::{Device, Tensor};
+use optrode::analysis::doctor::compare::magnitude;
+use optrode::analysis::doctor::parts::{
+    Group, RowError, Scene, Seen, TABLE, Tally, Way, groups, observe, row_error, values,
+};
+use optrode::analysis::doctor::probe;
+use optrode::hook::Axis;
+use optrode::models::{Decoder, Network};
 
-use super::compare::{magnitude, values};
-use super::identities::{RowError, row_error};
-use super::invariants::{Scene, TABLE, Tally};
-use super::runs::{Group, Seen, Way, groups, observe};
-use crate::hook::Axis;
-use crate::models::{Decoder, Network};
+use crate::common::folders;
 
 /// Every placement of norms, and norms of queries and keys of every kind.
 const GOLDENS: &[&str] = &["llama", "gpt2", "gptj", "gpt_neox", "opt-350m", "gemma2", "olmo2", "qwen3", "bloom"];
@@ -38,12 +39,7 @@ const UNTIED: &[&str] = &[
 ];
 
 fn load(name: &str) -> Decoder {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/goldens").join(name);
-    let config: serde_json::Value =
-        serde_json::from_slice(&std::fs::read(folder.join("config.json")).unwrap()).unwrap();
-    let weights: BTreeMap<String, Tensor> =
-        candle_core::safetensors::load(folder.join("model.safetensors"), &Device::Cpu).unwrap().into_iter().collect();
-    Decoder::new(config.as_object().unwrap(), &weights).unwrap()
+    crate::common::load(&folders().into_iter().find(|folder| folder.ends_with(name)).unwrap())
 }
 
 /// Names of the invariants that fail in this way of running the texts.
@@ -76,7 +72,7 @@ fn plant(seen: &Seen, site: &str) -> Seen {
 fn a_planted_error_is_found_at_every_site() {
     for name in GOLDENS {
         let net = load(name);
-        let texts = super::probe::texts(net.facts(), 3, 9);
+        let texts = probe::texts(net.facts(), 3, 9);
         let group = groups(&net, &texts).unwrap().remove(0);
         assert!(group.last);
         let alone = observe(&net, Way::Alone, &texts, &group).unwrap();
@@ -99,7 +95,7 @@ fn a_planted_error_is_found_at_every_site() {
 #[test]
 fn each_identity_finds_its_own_error() {
     let net = load("llama");
-    let texts = super::probe::texts(net.facts(), 3, 9);
+    let texts = probe::texts(net.facts(), 3, 9);
     let group = groups(&net, &texts).unwrap().remove(0);
     let alone = observe(&net, Way::Alone, &texts, &group).unwrap();
     for (site, expected) in [
@@ -152,7 +148,7 @@ fn a_network_is_examined_in_groups_of_layers_that_cover_every_site() {
 
 #[test]
 fn texts_are_cut_only_where_lengths_change_the_rotary_frequencies() {
-    let steady = |name| super::probe::steady_length(load(name).facts(), 12).unwrap();
+    let steady = |name| probe::steady_length(load(name).facts(), 12).unwrap();
     assert_eq!(steady("llama"), None);
     assert_eq!(steady("llama-dynamic"), Some(8));
     assert_eq!(steady("phi3-longrope-long"), Some(8));
