@@ -186,7 +186,7 @@ fn nothing_before_an_edit_changes() {
 #[test]
 fn rows_are_runs_of_their_own() {
     // Plastic networks take one row; swimmers begin in another posture in every row.
-    let apart = ["plastic", "adapting", "liquid", "swimmer"];
+    let apart = ["plastic", "triplet", "modulated", "adapting", "liquid", "swimmer"];
     for (name, net, input) in all().into_iter().filter(|(name, ..)| !apart.contains(name)) {
         let other: Vec<f32> = input.values.iter().map(|x| x * 0.9 + 0.05).collect();
         let both = Series { rows: 2, values: [input.values.clone(), other.clone()].concat(), ..input.clone() };
