@@ -45,8 +45,8 @@ const DENSE: DendritesConfig = DendritesConfig {
     seed: 0,
 };
 
-/// Noise under which synapses are ablated.
-const ABLATED_UNDER: f64 = 0.3;
+/// Noise and threshold under which synapses are ablated: both kinds of error are common enough to be counted.
+const ABLATED_UNDER: (f64, usize) = (0.3, 8);
 
 /// What is run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -127,7 +127,7 @@ impl Plan {
 
     fn ablations(&self) -> Vec<Change> {
         let ablated = (0..=DENSE.synapses / 2).step_by(3);
-        ablated.map(|ablated| Change { noise: ABLATED_UNDER, theta: DENSE.threshold, ablated }).collect()
+        ablated.map(|ablated| Change { noise: ABLATED_UNDER.0, theta: ABLATED_UNDER.1, ablated }).collect()
     }
 
     fn clamps(&self) -> std::ops::RangeInclusive<usize> {

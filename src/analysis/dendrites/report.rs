@@ -308,8 +308,12 @@ impl Found {
         let f = &self.forgetting;
         let first = format!("false positives at threshold {} before", f.theta);
         let row = |words: String, rate: &Rate| [vec![Cell::text(words)], cells(rate)].concat();
-        let connected =
-            format!("after {} repeats of one of two patterns ({:.3} and {:.3} connected)", f.repeats, f.known, f.other);
+        let connected = format!(
+            "after {} repeats of one of two patterns ({:.3} and {:.3} connected)",
+            f.repeats,
+            f.known,
+            f.other.value()
+        );
         Table {
             columns: columns(&["two patterns on a segment"]),
             rows: vec![row(first, &f.before), row(connected, &f.after)],
@@ -332,7 +336,8 @@ impl Found {
         let mut rows = Vec::new();
         for concept in &self.concepts {
             for at in concept.thresholds.iter().filter(|t| [4, 6, JUDGED, 10].contains(&t.theta)) {
-                let ratio = |value: f64| Cell::Number { value: value / at.predicted, digits: 1 };
+                let digits = if at.ratio() < 100.0 { 1 } else { 0 };
+                let ratio = |value: f64| Cell::Number { value: value / at.predicted, digits };
                 let (low, high) = at.measured.ends();
                 rows.push(vec![
                     Cell::text(&concept.model),
@@ -341,7 +346,7 @@ impl Found {
                     Cell::count(at.theta),
                     Cell::Error(at.predicted),
                     Cell::Error(at.measured.value),
-                    Cell::Interval { value: at.ratio(), ends: (low / at.predicted, high / at.predicted), digits: 1 },
+                    Cell::Interval { value: at.ratio(), ends: (low / at.predicted, high / at.predicted), digits },
                     ratio(at.rates),
                     ratio(at.random.value),
                     Cell::Error(at.own),

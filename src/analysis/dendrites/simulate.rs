@@ -170,8 +170,8 @@ pub struct Forgetting {
     pub noise: f64,
     /// Share of the synapses on it that are connected at the end.
     pub known: f64,
-    /// The same of the other pattern's.
-    pub other: f64,
+    /// The same of the other pattern's: those that happen to lie on cells of the shown one, as predicted.
+    pub other: Rate,
     /// Threshold at which spikes at random inputs are counted.
     pub theta: usize,
     /// How often, before.
@@ -203,7 +203,10 @@ pub(super) fn forgetting(
         .iter()
         .map(|p| [&p[..s], &p[s..]].map(|part| part.iter().filter(|p| **p >= CONNECTED).count()))
         .collect();
-    let share = |part: usize| connected.iter().map(|c| c[part]).sum::<usize>() as f64 / (connected.len() * s) as f64;
+    let count = |part: usize| connected.iter().map(|c| c[part]).sum::<usize>();
+    let all = connected.len() * s;
+    // A synapse of the other pattern is on none of the shown one's synapses' cells, but may be on one of its other cells.
+    let shared = (config.active - s) as f64 / (config.cells - s) as f64;
     let of = |synapses: usize| theory::false_positive(config.cells, config.active as f64, synapses, theta);
     let left: Vec<f64> = connected.iter().map(|c| of(c[0] + c[1])).collect();
     let ask = |state: &State, predicted: f64| -> Result<Rate> {
@@ -212,8 +215,8 @@ pub(super) fn forgetting(
     Ok(Forgetting {
         repeats,
         noise,
-        known: share(0),
-        other: share(1),
+        known: count(0) as f64 / all as f64,
+        other: Rate { hits: count(1) as u64, trials: all as u64, predicted: shared },
         theta,
         before: ask(&State::none(), of(2 * s))?,
         after: ask(&state, mean(&left))?,
