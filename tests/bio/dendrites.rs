@@ -275,7 +275,7 @@ fn identities_of_the_theory_hold() {
         };
         (12..=24).map(term).sum()
     };
-    near(wrong(1_000_000, 50_000, 24, 12), binomial(0.05), 1e-3);
+    near(wrong(10_000_000, 500_000, 24, 12), binomial(0.05), 2e-4);
     // Monotone: down in n, up in a and s.
     assert!(wrong(500, 64, 24, 12) > wrong(600, 64, 24, 12) && wrong(500, 64, 24, 12) < wrong(500, 65, 24, 12));
     assert!(wrong(500, 64, 24, 12) < wrong(500, 64, 25, 12));
@@ -402,7 +402,7 @@ fn permanences_follow_the_rule_where_a_segment_spikes() {
     let records = floats(ran.records.get("dendrite.hook_permanence").unwrap());
     assert!(records[..80].iter().all(|p| *p == 0.5) && records[80..88] == after[..8]);
     // An edit of a permanence lasts, a silenced segment learns nothing.
-    let ablate = edit("dendrite.hook_permanence[segment=2;synapse=1]@t=0", json!({"op": "zero"}));
+    let ablate = edit("dendrite.hook_permanence[segment=2][synapse=1]@t=0", json!({"op": "zero"}));
     let zeroed = floats(&run(&small(), &input, &[], &[ablate]).state.tensors["dendrite.permanence"]);
     assert_eq!(zeroed.iter().filter(|p| **p == 0.0).count(), 1);
     assert_eq!(zeroed[2 * 8 + 1], 0.0);
@@ -458,11 +458,12 @@ fn neurons_that_cannot_be_are_refused() {
 fn the_experiment_in_small_counts_what_the_formulas_say() {
     let plan = Plan {
         trials: 20_000,
-        config: DendritesConfig { cells: 1000, active: 64, segments: 100, synapses: 24, ..DendritesConfig::default() },
+        config: DendritesConfig { cells: 3000, active: 64, segments: 100, synapses: 24, ..DendritesConfig::default() },
         thresholds: vec![8, 12],
         noise: vec![0.0, 0.4, 0.7],
         inputs: 100,
         united: vec![1, 10],
+        repeats: 12,
         question: Question { texts: Some(4), segments: 10, every_layer: false },
         ..Plan::quick(2)
     };

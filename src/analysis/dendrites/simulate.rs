@@ -126,7 +126,7 @@ pub struct Drift {
     pub permanence: Estimate,
     /// Its standard error over segments.
     pub error: f64,
-    /// What the formula says.
+    /// What the formula says; mistakes at other patterns, rare here, are left out.
     pub predicted: f64,
 }
 
