@@ -203,7 +203,7 @@ pub struct Union {
 }
 
 impl Union {
-    /// Nothing counted yet; n 1000, a 30, s 20, threshold 10, as on the card.
+    /// Nothing counted yet.
     fn new(side: Side, patterns: usize) -> Self {
         let DendritesConfig { cells, active, synapses, threshold, .. } = Self::config(side, patterns);
         let a = active as f64;
@@ -225,8 +225,8 @@ impl Union {
         let plain = DendritesConfig { cells: 1000, active: 30, synapses: 20, threshold: 10, ..DENSE };
         match side {
             Side::Input => plain,
-            // Fewer on each, or many patterns would fill the population.
-            Side::Segment => DendritesConfig { synapses: 15, patterns, ..plain },
+            // Fewer synapses on each, or patterns would not have enough cells that the others left free.
+            Side::Segment => DendritesConfig { synapses: 10, threshold: 8, patterns, ..plain },
         }
     }
 

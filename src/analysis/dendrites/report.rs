@@ -248,8 +248,8 @@ impl Found {
         let reference = |name: &str, points| Line { reference: true, ..line(name, points) };
         chart(
             "False positives where patterns are united",
-            "n 1000, a 30, threshold 10; in the input with s 20, on a segment with 15 synapses for each. The exact chance lets \
-             the number of active cells vary; P_fp at its mean, as published, does not.",
+            "n 1000, a 30; in the input s 20, threshold 10, on a segment 10 synapses for each pattern, threshold 8. The exact \
+             chance lets the number of active cells vary; P_fp at its mean, as published, does not.",
             "patterns",
             log("chance of a spike"),
             vec![
