@@ -5,6 +5,7 @@ pub mod bake;
 pub mod bio;
 pub mod clamp;
 pub mod corpus;
+pub mod dendrites;
 pub mod doctor;
 pub mod dynamics;
 pub mod environment;

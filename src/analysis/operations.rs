@@ -1,6 +1,7 @@
 //! The one list of edit operations: the elementary ones of [`hook`](crate::hook::edit::ops), then each method's own.
 
 use super::clamp;
+use super::dendrites::DropActive;
 use super::unlearn::{KeySpace, NeuronAdjust};
 use crate::hook::{OpKind, Registry};
 
@@ -11,5 +12,6 @@ pub fn registry() -> Registry {
         "neuron_adjust",
         "x := its mirror image in the retained distribution, where the forgotten one is the likelier",
     ))
+    .with(OpKind::of::<DropActive>("drop_active", "x := 0 at a share of the coordinates that are not 0, drawn anew"))
     .with(OpKind::of::<KeySpace>("key_space", "raises `abstain` where x lies in the cube around a skill's keys"))
 }

@@ -81,4 +81,14 @@ impl Stream {
             items.swap(i, self.below(i + 1));
         }
     }
+
+    /// `count` of the items (all of them if there are fewer), every subset with the same chance: they are moved to the
+    /// front. The others may be in any order, so a slice that was drawn from can be drawn from again.
+    pub fn subset<'a, T>(&mut self, items: &'a mut [T], count: usize) -> &'a [T] {
+        let count = count.min(items.len());
+        for i in 0..count {
+            items.swap(i, i + self.below(items.len() - i));
+        }
+        &items[..count]
+    }
 }

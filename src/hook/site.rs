@@ -81,11 +81,15 @@ pub enum Axis {
     Side,
     /// Links of a body, from the head.
     Link,
+    /// Dendritic segments of a neuron.
+    Segment,
+    /// Synapses of a segment.
+    Synapse,
 }
 
 impl Axis {
     /// Every axis.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 25] = [
         Self::Batch,
         Self::Pos,
         Self::Head,
@@ -109,6 +113,8 @@ impl Axis {
         Self::Joint,
         Self::Side,
         Self::Link,
+        Self::Segment,
+        Self::Synapse,
     ];
 
     /// The axis of this name.
@@ -142,6 +148,8 @@ impl Axis {
             Self::Joint => "joint",
             Self::Side => "side",
             Self::Link => "link",
+            Self::Segment => "segment",
+            Self::Synapse => "synapse",
         }
     }
 }

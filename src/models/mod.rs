@@ -4,6 +4,7 @@
 pub mod attention_only;
 pub mod captioner;
 pub mod convolutional;
+pub mod dendrites;
 pub mod ei_reservoir;
 pub mod execute;
 pub mod gradient;
@@ -24,6 +25,7 @@ use crate::hook::{SiteTable, Tap};
 pub use attention_only::{AttentionOnly, AttentionOnlyConfig};
 pub use captioner::{Captioner, CaptionerConfig};
 pub use convolutional::{Convolutional, ConvolutionalConfig};
+pub use dendrites::{Dendrites, DendritesConfig};
 pub use ei_reservoir::{EiConfig, EiReservoir, Targets};
 pub use execute::{Job, Outcome, PassOutcome, execute};
 pub use gradient::{Gradients, JobGradients, gradients, job_gradients};

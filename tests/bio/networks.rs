@@ -9,6 +9,7 @@ use optrode::models::{
 };
 use serde_json::json;
 
+use super::dendrites::{learner, taught};
 use super::liquid::{busy, liquid};
 use super::spiking::{lif_network, modulated_network, plastic_network, triplet_network};
 use super::{Ran, assert_same, clamped, run, run_from, state_bits};
@@ -41,13 +42,14 @@ fn all() -> Vec<(&'static str, Box<dyn Simulation>, Series)> {
             busy(60),
         ),
         ("swimmer", Box::new(Swimmer::new(SwimmerConfig::default()).unwrap()), signal(1, 60, 3, 0.3, 0.5)),
+        ("dendrites", Box::new(learner()), taught(60)),
     ]
 }
 
 /// What a population hands to others.
 fn emits(site: &str) -> bool {
     !site.starts_with("syn.")
-        && (site.ends_with("hook_spikes") || site.ends_with("hook_state") || site.ends_with("hook_qpos"))
+        && ["hook_spikes", "hook_state", "hook_qpos", "hook_nmda"].iter().any(|end| site.ends_with(end))
 }
 
 /// Spikes for the source, currents for the others.
@@ -186,7 +188,7 @@ fn nothing_before_an_edit_changes() {
 #[test]
 fn rows_are_runs_of_their_own() {
     // Plastic networks take one row; swimmers begin in another posture in every row.
-    let apart = ["plastic", "triplet", "modulated", "adapting", "liquid", "swimmer"];
+    let apart = ["plastic", "triplet", "modulated", "adapting", "liquid", "swimmer", "dendrites"];
     for (name, net, input) in all().into_iter().filter(|(name, ..)| !apart.contains(name)) {
         let other: Vec<f32> = input.values.iter().map(|x| x * 0.9 + 0.05).collect();
         let both = Series { rows: 2, values: [input.values.clone(), other.clone()].concat(), ..input.clone() };

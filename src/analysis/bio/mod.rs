@@ -16,9 +16,11 @@ use super::registry;
 use super::standing::take_in;
 use crate::data::{series, strokes};
 use crate::hook::{Edit, Moment, Pass, Plan, Record, Records, Selector, Standing, Tap, Values, random};
+use crate::models::dendrites::Learning;
 use crate::models::spiking::{izhikevich_population, thalamic_noise};
 use crate::models::{
-    EiConfig, EiReservoir, Input, Liquid, LiquidConfig, Series, Simulation, State, Swimmer, SwimmerConfig,
+    Dendrites, DendritesConfig, EiConfig, EiReservoir, Input, Liquid, LiquidConfig, Series, Simulation, State, Swimmer,
+    SwimmerConfig,
 };
 use crate::report::{Block, Cell, Column, Table};
 use crate::store::Bundle;
@@ -46,6 +48,17 @@ pub struct Named {
 
 /// Every network, by name.
 pub static NETWORKS: &[Named] = &[
+    Named {
+        name: "active-dendrites",
+        meaning: "a neuron of 500 dendritic segments, each of which knows a pattern of 128 of 6000 cells; shown one a step",
+        paper: Some(39),
+        steps: 500,
+        build: |seed| {
+            let config = DendritesConfig { seed, learning: Some(Learning::default()), ..DendritesConfig::default() };
+            Ok(Box::new(Dendrites::new(config)?))
+        },
+        input: |steps, _| Input::None { rows: 1, steps },
+    },
     Named {
         name: "ei-reservoir",
         meaning: "500 rate units, four fifths excitatory, balanced; uniform noise in [-1, 1) as the signal",
@@ -286,7 +299,7 @@ fn rules(rules: &[String]) -> Block {
 }
 
 /// How the sites end at which neurons hand something on, and bodies move.
-const EMITTED: [&str; 4] = ["hook_spikes", "hook_state", "hook_joint_pos", "hook_speed"];
+const EMITTED: [&str; 6] = ["hook_spikes", "hook_state", "hook_nmda", "hook_soma", "hook_joint_pos", "hook_speed"];
 
 /// What neurons hand to each other: spikes, or rates.
 fn emitted(net: &dyn Simulation) -> Result<Vec<Selector>> {

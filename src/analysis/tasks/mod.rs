@@ -34,6 +34,7 @@ use crate::hook::random;
 use crate::{Error, Result};
 
 use stats::Estimate;
+pub(in crate::analysis) use stats::wilson;
 
 pub use answer::{Grade, grade};
 pub use harness::harness;

@@ -14,7 +14,7 @@ pub(super) struct Estimate {
 }
 
 /// Wilson's score interval of a share of `n` (Wilson 1927), 95 %.
-pub(super) fn wilson(share: f64, n: usize) -> (f64, f64) {
+pub(in crate::analysis) fn wilson(share: f64, n: usize) -> (f64, f64) {
     let n = n as f64;
     let denominator = 1.0 + Z * Z / n;
     let centre = (share + Z * Z / (2.0 * n)) / denominator;
