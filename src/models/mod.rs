@@ -14,6 +14,7 @@ mod simulation;
 pub mod spiking;
 mod state;
 pub mod swimmer;
+pub mod timescale_rnn;
 pub mod transformer;
 
 use candle_core::{Device, Tensor};
@@ -34,6 +35,7 @@ pub use simulation::Simulation;
 pub use spiking::Spiking;
 pub use state::State;
 pub use swimmer::{Swimmer, SwimmerConfig};
+pub use timescale_rnn::{Leak, TimescaleConfig, TimescaleRnn};
 pub use transformer::Decoder;
 
 /// A network that can be run, recorded and edited.
