@@ -40,6 +40,7 @@ mod p24_nalsm;
 mod p26_induction_clamps;
 mod p31_milan;
 mod p36_language_neurons;
+mod p42_long_timescales;
 mod paper;
 mod reproduction;
 
@@ -59,6 +60,7 @@ pub static ALL: &[&dyn Paper] = &[
     &p26_induction_clamps::InductionClamps,
     &p31_milan::Milan,
     &p36_language_neurons::LanguageNeurons,
+    &p42_long_timescales::LongTimescales,
 ];
 
 /// The paper of this number (`1`, `01`) or name.

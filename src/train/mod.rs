@@ -12,6 +12,7 @@ pub mod optimiser;
 pub mod organism;
 pub mod schedule;
 pub mod sgd;
+mod side_by_side;
 pub mod tongues;
 pub mod trainer;
 
@@ -20,4 +21,5 @@ pub use loss::{Targets, distillation_loss, next_token_loss};
 pub use optimiser::Optimiser;
 pub use schedule::Schedule;
 pub use sgd::{Sgd, SgdOptions};
+pub use side_by_side::side_by_side;
 pub use trainer::{Course, Lesson, Observer, Point, Trainer, TrainerOptions, variables};
