@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use candle_core::Tensor;
 use optrode::hook::{Axis, Pass, Record, Registry, Run};
 use optrode::models::{
-    EiConfig, EiReservoir, Input, Job, Series, Simulation, State, Swimmer, SwimmerConfig, Targets, execute,
+    EiConfig, EiReservoir, Input, Job, Leak, Series, Simulation, State, Swimmer, SwimmerConfig, Targets, execute,
 };
 use serde_json::json;
 
 use super::liquid::{busy, liquid};
 use super::spiking::{lif_network, plastic_network};
+use super::timescales::network;
 use super::{Ran, assert_same, clamped, run, run_from, state_bits};
 use crate::common::{bits, edit, floats, pass};
 
@@ -39,6 +40,8 @@ fn all() -> Vec<(&'static str, Box<dyn Simulation>, Series)> {
             busy(60),
         ),
         ("swimmer", Box::new(Swimmer::new(SwimmerConfig::default()).unwrap()), signal(1, 60, 3, 0.3, 0.5)),
+        ("timescales", Box::new(network(Leak::Around)), signal(1, 60, 1, 0.5, 0.5)),
+        ("timescales inside", Box::new(network(Leak::Inside)), signal(1, 60, 1, 0.5, 0.5)),
     ]
 }
 

@@ -96,9 +96,7 @@ pub static NETWORKS: &[Named] = &[
         meaning: "500 leaky units with time constants of their own and 100 heads, untrained; random bits as the input",
         paper: Some(42),
         steps: 500,
-        build: |seed| {
-            Ok(Box::new(TimescaleRnn::untrained(TimescaleConfig { seed, ..TimescaleConfig::default() })?))
-        },
+        build: |seed| Ok(Box::new(TimescaleRnn::untrained(TimescaleConfig { seed, ..TimescaleConfig::default() })?)),
         input: |steps, seed| {
             let mut stream = random::Stream::new(seed, &[random::name("bits")]);
             Input::Series(Task::Dms.trials(1, steps, 0, &mut stream).series)

@@ -13,7 +13,9 @@ use crate::hook::{Pass, Record, Run};
 use crate::models::execute::observe;
 use crate::models::{AttentionOnly, AttentionOnlyConfig, Job, execute};
 use crate::report::number;
-use crate::train::{AdamW, AdamWOptions, Course, Group, Point, Schedule, Trainer, TrainerOptions, side_by_side as abreast};
+use crate::train::{
+    AdamW, AdamWOptions, Course, Group, Point, Schedule, Trainer, TrainerOptions, side_by_side as abreast,
+};
 use crate::{Error, Result};
 
 /// Sequences that measurements on the way are taken on.

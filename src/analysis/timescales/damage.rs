@@ -122,9 +122,8 @@ impl Damage {
             longer.push((*size, over(&longer_by)?));
         }
         let frozen = |value: f64| -> Result<(f64, f64)> { Ok((value, right(&net, &[hold(value)?])?)) };
-        let beyond = |n: usize| -> Result<(usize, f64)> {
-            Ok((n, fresh_readout(&net, task, n, &[], self.samples, arm.seed)?))
-        };
+        let beyond =
+            |n: usize| -> Result<(usize, f64)> { Ok((n, fresh_readout(&net, task, n, &[], self.samples, arm.seed)?)) };
         Ok(Borne {
             intact: right(&net, &[])?,
             silenced,

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::task::{Task, Trials, length};
+use crate::Result;
 use crate::analysis::registry;
 use crate::hook::random::{self, Stream};
 use crate::hook::{Edit, Output, Pass, Plan as Compiled, Record, Records, Run, Tap, Values};
@@ -15,7 +16,6 @@ use crate::models::timescale_rnn::CLASSES;
 use crate::models::{Input, Leak, Network, State, TimescaleConfig, TimescaleRnn};
 use crate::nn::cross_entropy;
 use crate::train::{Course, Lesson, Schedule, Sgd, SgdOptions, Trainer, TrainerOptions};
-use crate::Result;
 
 /// Share of right answers, on average and at the largest N, with which a level is passed.
 const PASSED: f64 = 0.98;
@@ -204,7 +204,13 @@ fn begins(trials: &Trials) -> Result<BTreeMap<String, Tensor>> {
 ///
 /// # Errors
 /// Edits and records that do not fit the network.
-pub fn run(net: &TimescaleRnn, trials: &Trials, edits: &[Edit], records: &[String], output: Output) -> Result<(Tensor, Records)> {
+pub fn run(
+    net: &TimescaleRnn,
+    trials: &Trials,
+    edits: &[Edit],
+    records: &[String],
+    output: Output,
+) -> Result<(Tensor, Records)> {
     let records = records.iter().map(|site| Ok(Record::whole(site.parse()?))).collect::<Result<_>>()?;
     let edits = [begin()?].into_iter().chain(edits.iter().cloned()).collect();
     let pass = Pass { records, edits, output, ..Pass::default() };

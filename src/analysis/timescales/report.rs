@@ -12,9 +12,8 @@ type NamedOf = (&'static str, fn(&Borne) -> f64);
 
 impl Found {
     fn of(&self, task: Task, curriculum: Curriculum, held: bool) -> impl Iterator<Item = &Learned> {
-        let same = move |l: &&Learned| {
-            l.arm.task == task && l.arm.curriculum == curriculum && l.arm.held.is_some() == held
-        };
+        let same =
+            move |l: &&Learned| l.arm.task == task && l.arm.curriculum == curriculum && l.arm.held.is_some() == held;
         self.learned.iter().filter(same)
     }
 
@@ -117,7 +116,9 @@ impl Found {
                 &[("one head", frozen_one.value), ("many", frozen_many.value)],
             ),
             judged(
-                format!("{name}: with tau held at 1 one head takes twice as long or stalls, many hardly change (a quarter)"),
+                format!(
+                    "{name}: with tau held at 1 one head takes twice as long or stalls, many hardly change (a quarter)"
+                ),
                 slowed[0].value >= 2.0 && (slowed[1].value - 1.0).abs() <= 0.25,
                 &[("one head, times longer", slowed[0].value), ("many, times longer", slowed[1].value)],
             ),
@@ -382,7 +383,9 @@ impl Found {
             from_intact(b, b.silenced.iter().map(|(n, right)| (*n as f64, *right)).collect())
         }));
         blocks.push(chart("weights moved", Axis::new("share of their norm"), &|b| from_intact(b, b.weights.clone())));
-        blocks.push(chart("time constants lengthened", Axis::new("share of their norm"), &|b| from_intact(b, b.tau.clone())));
+        blocks.push(chart("time constants lengthened", Axis::new("share of their norm"), &|b| {
+            from_intact(b, b.tau.clone())
+        }));
         blocks.push(chart("time constants frozen at a value", Axis::new("tau"), &|b| b.held.clone()));
         blocks.push(chart("fresh readouts of frozen states", Axis::new("N"), &|b| {
             b.beyond.iter().map(|(n, right)| (*n as f64, *right)).collect()

@@ -138,7 +138,8 @@ impl TimescaleRnn {
         for (name, shape, _) in shapes(&config) {
             parameters.push((name.to_string(), weights.tensor(name, &shape)?));
         }
-        let [heads_bias, heads, bias, bias_in, tau, recurrent, w_in] = [0, 1, 2, 3, 4, 5, 6].map(|i: usize| parameters[i].1.clone());
+        let [heads_bias, heads, bias, bias_in, tau, recurrent, w_in] =
+            [0, 1, 2, 3, 4, 5, 6].map(|i: usize| parameters[i].1.clone());
         let weights = Weights { recurrent, bias, w_in, bias_in, tau, heads, heads_bias };
         let (table, site) = table(&config);
         Ok(Self { config, table, site, weights, parameters })
@@ -194,9 +195,11 @@ impl TimescaleRnn {
     /// The run that keeps a graph.
     fn differentiable(&self, call: &Call, begin: Vec<f32>, tap: &mut Tap) -> Result<(Tensor, Tensor)> {
         let (n, rows, weights, form) = (self.config.neurons, call.rows, &self.weights, tap.form());
-        let others = Tensor::ones((n, n), DType::F32, self.device())?.sub(&Tensor::eye(n, DType::F32, self.device())?)?;
+        let others =
+            Tensor::ones((n, n), DType::F32, self.device())?.sub(&Tensor::eye(n, DType::F32, self.device())?)?;
         let recurrent = Linear { weight: (&weights.recurrent * others)?, bias: None, layout: Layout::OutIn };
-        let heads = Linear { weight: weights.heads.clone(), bias: Some(weights.heads_bias.clone()), layout: Layout::OutIn };
+        let heads =
+            Linear { weight: weights.heads.clone(), bias: Some(weights.heads_bias.clone()), layout: Layout::OutIn };
         let bias = (&weights.bias + &weights.bias_in)?; // [n]
         let floor = weights.tau.maximum(1.0)?; // [n]
         let unit = |tau: &Tensor| Tensor::stack(&[tau, &bias, &weights.w_in], 0); // [3, n]
@@ -414,8 +417,10 @@ impl Simulation for TimescaleRnn {
 fn table(config: &TimescaleConfig) -> (SiteTable, Sites) {
     let mut table = SiteTable::default();
     let (b, n) = ((Axis::Batch, None), (Axis::Neuron, Some(config.neurons)));
-    let mut push = |name: &str, axes: &[(Axis, Option<usize>)], meaning| table.push(site(name.to_string(), axes, meaning));
-    let prev = push("rnn.hook_prev", &[b, n], "h_{t-1}, from which the step goes on; at t = 0 what the run begins with");
+    let mut push =
+        |name: &str, axes: &[(Axis, Option<usize>)], meaning| table.push(site(name.to_string(), axes, meaning));
+    let prev =
+        push("rnn.hook_prev", &[b, n], "h_{t-1}, from which the step goes on; at t = 0 what the run begins with");
     let tau = push("rnn.hook_tau", &[n], "time constants tau, in steps, as they act: at least 1");
     let input = push("rnn.hook_input", &[b, (Axis::One, Some(1))], "x_t");
     let pre = push("rnn.hook_pre", &[b, n], "what the rectifier is applied to");

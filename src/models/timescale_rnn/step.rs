@@ -83,7 +83,8 @@ impl CustomOp3 for Step {
         let (dbias, dw_in) = rest.split_at_mut(n);
         for (row, x) in self.x.iter().enumerate() {
             let span = row * n..(row + 1) * n;
-            let (h, drive, y, g) = (&h_all[span.clone()], &drive_all[span.clone()], &y_all[span.clone()], &grad_all[span.clone()]);
+            let (h, drive, y, g) =
+                (&h_all[span.clone()], &drive_all[span.clone()], &y_all[span.clone()], &grad_all[span.clone()]);
             let (dh, da) = (&mut dh[span.clone()], &mut da[span]);
             for k in 0..n {
                 let total = drive[k] + bias[k] + w_in[k] * x;
