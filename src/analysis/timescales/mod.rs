@@ -51,7 +51,7 @@ impl Plan {
     /// Parity, one seed: about two minutes.
     pub fn quick(seed: u64) -> Self {
         Self {
-            options: Options { neurons: 100, batch: 64, updates: 150, tests: 20, epochs: 60, until: 7, rate: 0.05 },
+            options: Options { neurons: 100, batch: 64, updates: 150, tests: 20, epochs: 60, until: 8, rate: 0.05 },
             tasks: vec![Task::Parity],
             curricula: vec![Curriculum::Single, Curriculum::Cumulative],
             seeds: 1,
@@ -74,7 +74,7 @@ impl Plan {
     pub fn full(seed: u64) -> Self {
         let quick = Self::quick(seed);
         Self {
-            options: Options { epochs: 60, until: 8, ..quick.options },
+            options: Options { epochs: 100, until: 10, ..quick.options },
             tasks: vec![Task::Parity, Task::Dms],
             curricula: vec![
                 Curriculum::Single,
@@ -122,6 +122,8 @@ pub struct Passed {
     pub tau: Spread,
     /// Timescales of their autocorrelations.
     pub net: Spread,
+    /// The same from a single exponential each.
+    pub single: Spread,
     /// That of the summed units.
     #[serde(with = "number")]
     pub population: f64,
@@ -205,6 +207,7 @@ impl Plan {
                 epoch: snapshot.epoch,
                 tau: Spread::of(&scales.tau),
                 net: Spread::of(&scales.net),
+                single: Spread::of(&scales.single),
                 population: scales.population,
                 dimension: scales.dimension,
                 knows: level.iter().map(|(_, n)| *n).zip(right).collect(),

@@ -7,7 +7,7 @@ use nalgebra::{DMatrix, SymmetricEigen};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::fit::{autocorrelation, timescale};
+use super::fit::{autocorrelation, single, timescale};
 use super::learn::{run, says};
 use super::task::Task;
 use crate::Result;
@@ -57,6 +57,8 @@ pub struct Timescales {
     pub tau: Vec<f64>,
     /// Timescales of their autocorrelations; units that never move have none.
     pub net: Vec<f64>,
+    /// The same from a single exponential each.
+    pub single: Vec<f64>,
     /// That of the summed units.
     #[serde(with = "number")]
     pub population: f64,
@@ -90,10 +92,12 @@ pub fn timescales(
         let steps = states.chunks_exact(rows * n);
         steps.map(|step| step[row * n..][..n].iter().map(|h| f64::from(*h)).sum()).collect()
     };
+    let correlations: Vec<Vec<f64>> = (0..n).filter_map(of_unit).collect();
     let population = autocorrelation(&(0..rows).map(summed).collect::<Vec<_>>());
     Ok(Timescales {
         tau: tau.into_iter().map(f64::from).collect(),
-        net: (0..n).filter_map(of_unit).map(|c| timescale(&c)).collect(),
+        net: correlations.iter().map(|c| timescale(c)).collect(),
+        single: correlations.iter().filter_map(|c| single(c).parts.first().map(|part| part.1)).collect(),
         population: population.map_or(f64::NAN, |c| timescale(&c)),
         dimension: dimension(&states, n),
     })
@@ -137,14 +141,16 @@ pub fn long_run(
     Ok((0..steps * rows).filter(|at| right(*at)).count() as f64 / (steps * rows) as f64)
 }
 
-/// Holds units at 0 in every step.
+/// Holds units at 0, from their beginning on; nothing for none.
 ///
 /// # Errors
-/// No units.
+/// A unit that is named twice.
 pub fn silence(units: &[usize]) -> Result<Vec<Edit>> {
     if units.is_empty() {
         return Ok(Vec::new());
     }
+    let mut units = units.to_vec();
+    units.sort_unstable();
     let list = units.iter().map(usize::to_string).collect::<Vec<_>>().join(",");
     let begin = Edit::new(format!("rnn.hook_prev[neuron={list}]@t=0").parse()?, "zero");
     Ok(vec![begin, Edit::new(format!("rnn.hook_state[neuron={list}]").parse()?, "zero")])

@@ -61,7 +61,9 @@ impl Found {
         let [tau_one, tau_many] = [0, 1].map(|which| over_networks(&self.last(task, which, |p| p.tau.mean)));
         let grown = self.growth(task, 0, |p| p.tau.mean);
         let grown_net = [0, 1].map(|which| self.growth(task, which, |p| p.net.mean));
+        let [grown_one, grown_many] = [0, 1].map(|which| self.growth(task, which, |p| p.single.mean).value);
         let beyond = over_networks(&self.last(task, 1, |p| p.net.mean - p.tau.mean));
+        let beyond_single = over_networks(&self.last(task, 1, |p| p.single.mean - p.tau.mean));
         let [kept_one, kept_many] = [0, 1].map(|which| over_networks(&self.last(task, which, smaller)));
         let guess = over_networks(&self.last(task, 0, |p| {
             mean(&p.knows.iter().filter(|k| k.0 < p.n).map(|k| task.guess(k.0)).collect::<Vec<_>>())
@@ -88,12 +90,17 @@ impl Found {
             judged(
                 format!("{name}: the mean tau_net grows with N for one head and for many"),
                 grown_net.iter().all(|g| g.ends().0 > 0.0),
-                &[("growth, one head", grown_net[0].value), ("growth, many", grown_net[1].value)],
+                &[
+                    ("growth, one head", grown_net[0].value),
+                    ("growth, many", grown_net[1].value),
+                    ("one head, single exponentials", grown_one),
+                    ("many, single exponentials", grown_many),
+                ],
             ),
             judged(
                 format!("{name}: the mean tau_net of many heads is longer than their tau"),
                 beyond.ends().0 > 0.0,
-                &[("tau_net - tau", beyond.value)],
+                &[("tau_net - tau", beyond.value), ("of single exponentials", beyond_single.value)],
             ),
             judged(
                 format!("{name}: one head forgets smaller N (within 0.15 of a guess), many do not (above 0.95)"),
@@ -166,6 +173,7 @@ impl Figures for Found {
                 figures.push((key("epochs.held"), mean(&self.epochs(*task, PAIR[which], true))));
                 figures.push((key("tau"), mean(&self.last(*task, which, |p| p.tau.mean))));
                 figures.push((key("tau_net"), mean(&self.last(*task, which, |p| p.net.mean))));
+                figures.push((key("tau_net.single"), mean(&self.last(*task, which, |p| p.single.mean))));
                 figures.push((key("smaller"), mean(&self.last(*task, which, smaller))));
                 for (what, of) in BORNE {
                     let what = what.replace(' ', "_").replace(['(', ')'], "");
@@ -281,7 +289,8 @@ impl Found {
         }
         lines(
             format!("N-{}: timescales of units and of the network", task.name()),
-            "Means over units at the end of every level, in steps; tau_net is the slower constant of the autocorrelation."
+            "Means over units at the end of every level, in steps; tau_net is the slower constant of the autocorrelation, from the fit \
+             of one or two exponentials that Akaike's criterion prefers (it prefers two too often: the table has single ones)."
                 .to_string(),
             Axis::new("N"),
             Axis::new("steps"),
@@ -290,7 +299,19 @@ impl Found {
     }
 
     fn levels(&self, task: Task) -> Table {
-        let columns = ["order", "N", "epoch", "tau", "sd", "tau_net", "sd", "median", "population", "dimension"];
+        let columns = [
+            "order",
+            "N",
+            "epoch",
+            "tau",
+            "sd",
+            "tau_net",
+            "sd",
+            "median",
+            "one exponential",
+            "population",
+            "dimension",
+        ];
         let number = |value: f64| Cell::Number { value, digits: 2 };
         let mut rows = Vec::new();
         for learned in self.first(task) {
@@ -304,6 +325,7 @@ impl Found {
                     number(p.net.mean),
                     number(p.net.sd),
                     number(p.net.median),
+                    number(p.single.mean),
                     number(p.population),
                     Cell::count(p.dimension as u64),
                 ]);
