@@ -31,6 +31,7 @@ pub mod steering;
 pub mod sweep;
 pub mod swimmer;
 pub mod tasks;
+pub mod timescales;
 pub mod unit;
 pub mod unlearn;
 pub mod vision;

@@ -15,6 +15,7 @@ mod simulation;
 pub mod spiking;
 mod state;
 pub mod swimmer;
+pub mod timescale_rnn;
 pub mod transformer;
 
 use candle_core::{Device, Tensor};
@@ -36,6 +37,7 @@ pub use simulation::Simulation;
 pub use spiking::Spiking;
 pub use state::State;
 pub use swimmer::{Swimmer, SwimmerConfig};
+pub use timescale_rnn::{Leak, TimescaleConfig, TimescaleRnn};
 pub use transformer::Decoder;
 
 /// A network that can be run, recorded and edited.

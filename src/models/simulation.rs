@@ -43,6 +43,11 @@ impl<'a> Call<'a> {
                 "compare a run with an edit with one without",
             ));
         }
+        Self::differentiable(input, channels, state, tap)
+    }
+
+    /// The same for a network that also has a differentiable form.
+    pub fn differentiable(input: &'a Input, channels: usize, state: &State, tap: &mut Tap) -> Result<Self> {
         let (rows, steps, series) = input.series(channels)?;
         let start = match state.tensors.get(TIME) {
             Some(time) => time.to_vec1::<u32>()?.first().map_or(0, |t| *t as usize),
@@ -127,9 +132,14 @@ impl Outputs {
         Self { kept: tap.output(), steps: call.steps, width, values: Vec::new() }
     }
 
+    /// Whether somebody reads what is given in step `t` of the call.
+    pub fn reads(&self, t: usize) -> bool {
+        self.kept == Output::Whole || (self.kept == Output::Last && t + 1 == self.steps)
+    }
+
     /// Takes what all rows give in a step, `[rows, width]` in parts per row.
     pub fn push(&mut self, t: usize, values: &[f32]) {
-        if self.kept == Output::Whole || (self.kept == Output::Last && t + 1 == self.steps) {
+        if self.reads(t) {
             self.values.extend_from_slice(values);
         }
     }

@@ -29,7 +29,7 @@ mod conv;
 mod dense;
 mod embedding;
 mod heads;
-mod kernel;
+pub(crate) mod kernel;
 mod learn;
 mod linear;
 mod loss;

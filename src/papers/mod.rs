@@ -41,6 +41,7 @@ mod p26_induction_clamps;
 mod p31_milan;
 mod p36_language_neurons;
 mod p39_active_dendrites;
+mod p42_long_timescales;
 mod paper;
 mod reproduction;
 
@@ -61,6 +62,7 @@ pub static ALL: &[&dyn Paper] = &[
     &p31_milan::Milan,
     &p36_language_neurons::LanguageNeurons,
     &p39_active_dendrites::ActiveDendrites,
+    &p42_long_timescales::LongTimescales,
 ];
 
 /// The paper of this number (`1`, `01`) or name.

@@ -8,12 +8,18 @@
 pub mod adamw;
 pub mod checkpoint;
 pub mod loss;
+pub mod optimiser;
 pub mod organism;
 pub mod schedule;
+pub mod sgd;
+mod side_by_side;
 pub mod tongues;
 pub mod trainer;
 
 pub use adamw::{AdamW, AdamWOptions, Group};
 pub use loss::{Targets, distillation_loss, next_token_loss};
+pub use optimiser::Optimiser;
 pub use schedule::Schedule;
+pub use sgd::{Sgd, SgdOptions};
+pub use side_by_side::side_by_side;
 pub use trainer::{Course, Lesson, Observer, Point, Trainer, TrainerOptions, variables};

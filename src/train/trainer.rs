@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use candle_core::{Tensor, Var};
 use serde::{Deserialize, Serialize};
 
-use super::{AdamW, Schedule};
+use super::{Optimiser, Schedule};
 use crate::hook::{Registry, Run};
 use crate::models::{Input, Job, Network, job_gradients};
 use crate::{Error, Result};
@@ -78,7 +78,7 @@ pub struct Trainer<'a> {
     /// The network; its parameters are the variables that the optimiser holds.
     pub net: &'a (dyn Network + Sync),
     /// The optimiser.
-    pub optimiser: AdamW,
+    pub optimiser: Optimiser,
     /// How to train.
     pub options: TrainerOptions,
     registry: Registry,
@@ -95,7 +95,7 @@ impl<'a> Trainer<'a> {
     /// [`Error::Invalid`] if the system gives no threads.
     pub fn new(
         net: &'a (dyn Network + Sync),
-        optimiser: AdamW,
+        optimiser: impl Into<Optimiser>,
         options: TrainerOptions,
         registry: Registry,
     ) -> Result<Self> {
@@ -105,7 +105,7 @@ impl<'a> Trainer<'a> {
         let workers = workers.map_err(|e| {
             Error::invalid(format!("no threads to train with: {e}"), "lower RAYON_NUM_THREADS, or close other programs")
         })?;
-        Ok(Self { net, optimiser, options, registry, workers })
+        Ok(Self { net, optimiser: optimiser.into(), options, registry, workers })
     }
 
     /// The number of the next update.

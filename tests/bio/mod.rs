@@ -8,6 +8,7 @@ mod reservoir;
 mod spiking;
 mod substrate;
 mod swimmer;
+mod timescales;
 
 use std::collections::BTreeMap;
 

@@ -5,13 +5,15 @@ use std::collections::BTreeMap;
 use candle_core::{DType, Device, Tensor};
 use optrode::hook::{Axis, Context, Edit, Moment, Pass, Plan, Record, Registry, Run, Tap, Values};
 use optrode::models::{
-    EiConfig, EiReservoir, Input, Job, Network, Series, Simulation, State, Swimmer, SwimmerConfig, Targets, execute,
+    EiConfig, EiReservoir, Input, Job, Leak, Network, Series, Simulation, State, Swimmer, SwimmerConfig, Targets,
+    execute,
 };
 use serde_json::json;
 
 use super::dendrites::{learner, taught};
 use super::liquid::{busy, liquid};
 use super::spiking::{lif_network, modulated_network, plastic_network, triplet_network};
+use super::timescales::network;
 use super::{Ran, assert_same, clamped, run, run_from, state_bits};
 use crate::common::{bits, edit, floats, pass};
 
@@ -43,6 +45,8 @@ fn all() -> Vec<(&'static str, Box<dyn Simulation>, Series)> {
         ),
         ("swimmer", Box::new(Swimmer::new(SwimmerConfig::default()).unwrap()), signal(1, 60, 3, 0.3, 0.5)),
         ("dendrites", Box::new(learner()), taught(60)),
+        ("timescales", Box::new(network(Leak::Around)), signal(1, 60, 1, 0.5, 0.5)),
+        ("timescales inside", Box::new(network(Leak::Inside)), signal(1, 60, 1, 0.5, 0.5)),
     ]
 }
 

@@ -1,9 +1,9 @@
-//! AdamW against PyTorch's, and the schedules.
+//! AdamW and descent with momentum against PyTorch's, and the schedules.
 
 use std::collections::BTreeMap;
 
 use candle_core::{Device, Tensor, Var};
-use optrode::train::{AdamW, AdamWOptions, Group, Schedule};
+use optrode::train::{AdamW, AdamWOptions, Group, Schedule, Sgd, SgdOptions};
 
 use crate::common::floats;
 
@@ -66,4 +66,33 @@ fn schedules_rise_and_fall_as_they_say() {
         (0..200).all(|step| again.rate(30 + step) == cosine.rate(step)),
         "the second one counts from its beginning"
     );
+}
+
+/// The algorithm that PyTorch documents for `SGD([w], lr=0.1, momentum=0.9)`, dampening 0, worked in f64: four steps with
+/// gradients that are halved as clipping would.
+#[test]
+fn descent_with_momentum_is_pytorchs() {
+    for (nesterov, expected) in
+        [(false, [0.407_205, -0.909_51, 1.983_14]), (true, [0.366_484_5, -0.878_559, 1.999_826])]
+    {
+        let w = Var::from_slice(&[0.5f32, -1.0, 2.0], 3, &Device::Cpu).unwrap();
+        let parameters = BTreeMap::from([("w".to_string(), w.clone())]);
+        let mut sgd = Sgd::new(&parameters, SgdOptions { momentum: 0.9, nesterov }).unwrap();
+        let step = |sgd: &mut Sgd, t: f32| {
+            let gradient = Tensor::new(&[0.1 * (t + 1.0), -0.2, 0.3 - 0.25 * t], &Device::Cpu).unwrap();
+            sgd.update(&BTreeMap::from([("w".to_string(), gradient)]), 0.1, 0.5).unwrap();
+        };
+        step(&mut sgd, 0.0);
+        step(&mut sgd, 1.0);
+        // From what it remembers another one goes on.
+        let moments: BTreeMap<String, Tensor> = sgd.moments().unwrap().into_iter().collect();
+        let mut other = Sgd::new(&parameters, SgdOptions { momentum: 0.9, nesterov }).unwrap();
+        other.restore(sgd.updates(), |name, _| Ok(moments[name].clone())).unwrap();
+        step(&mut other, 2.0);
+        step(&mut other, 3.0);
+        assert_eq!(other.updates(), 4);
+        for (got, expected) in floats(w.as_tensor()).iter().zip(expected) {
+            assert!((got - expected).abs() < 1e-6, "{nesterov}: {got} instead of {expected}");
+        }
+    }
 }

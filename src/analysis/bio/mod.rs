@@ -14,13 +14,14 @@ use super::liquid::{chances, events};
 use super::memory::{self, Needs};
 use super::registry;
 use super::standing::take_in;
+use super::timescales::Task;
 use crate::data::{series, strokes};
 use crate::hook::{Edit, Moment, Pass, Plan, Record, Records, Selector, Standing, Tap, Values, random};
 use crate::models::dendrites::Learning;
 use crate::models::spiking::{izhikevich_population, thalamic_noise};
 use crate::models::{
     Dendrites, DendritesConfig, EiConfig, EiReservoir, Input, Liquid, LiquidConfig, Series, Simulation, State, Swimmer,
-    SwimmerConfig,
+    SwimmerConfig, TimescaleConfig, TimescaleRnn,
 };
 use crate::report::{Block, Cell, Column, Table};
 use crate::store::Bundle;
@@ -101,6 +102,17 @@ pub static NETWORKS: &[Named] = &[
         steps: 5000,
         build: |seed| Ok(Box::new(Swimmer::new(SwimmerConfig { seed, ..SwimmerConfig::default() })?)),
         input: |steps, _| Input::None { rows: 1, steps },
+    },
+    Named {
+        name: "timescale-rnn",
+        meaning: "500 leaky units with time constants of their own and 100 heads, untrained; random bits as the input",
+        paper: Some(42),
+        steps: 500,
+        build: |seed| Ok(Box::new(TimescaleRnn::untrained(TimescaleConfig { seed, ..TimescaleConfig::default() })?)),
+        input: |steps, seed| {
+            let mut stream = random::Stream::new(seed, &[random::name("bits")]);
+            Input::Series(Task::Dms.trials(1, steps, 0, &mut stream).series)
+        },
     },
 ];
 

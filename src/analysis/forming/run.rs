@@ -1,8 +1,6 @@
 //! Training under a condition, and what is measured on the way.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use candle_core::{DType, Tensor};
 use serde::{Deserialize, Serialize};
@@ -15,7 +13,9 @@ use crate::hook::{Pass, Record, Run};
 use crate::models::execute::observe;
 use crate::models::{AttentionOnly, AttentionOnlyConfig, Job, execute};
 use crate::report::number;
-use crate::train::{AdamW, AdamWOptions, Course, Group, Point, Schedule, Trainer, TrainerOptions};
+use crate::train::{
+    AdamW, AdamWOptions, Course, Group, Point, Schedule, Trainer, TrainerOptions, side_by_side as abreast,
+};
 use crate::{Error, Result};
 
 /// Sequences that measurements on the way are taken on.
@@ -226,26 +226,7 @@ pub fn side_by_side(
     data: &(dyn Fn(&Task) -> Result<FewShot> + Sync),
     done: &(dyn Fn(usize) + Sync),
 ) -> Result<Vec<Formed>> {
-    let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    let (next, finished) = (AtomicUsize::new(0), AtomicUsize::new(0));
-    let results: Vec<Mutex<Option<Result<Formed>>>> = tasks.iter().map(|_| Mutex::new(None)).collect();
-    std::thread::scope(|scope| {
-        for _ in 0..processors.min(tasks.len()) {
-            scope.spawn(|| {
-                loop {
-                    let at = next.fetch_add(1, Ordering::Relaxed);
-                    let Some((task, options)) = tasks.get(at) else { break };
-                    let formed = data(task).and_then(|data| form(task, data, options));
-                    if let Ok(mut slot) = results[at].lock() {
-                        *slot = Some(formed);
-                    }
-                    done(finished.fetch_add(1, Ordering::Relaxed) + 1);
-                }
-            });
-        }
-    });
-    let lost = || Err(Error::invalid("a training was lost", "report this as a defect"));
-    results.into_iter().map(|slot| slot.into_inner().ok().flatten().unwrap_or_else(lost)).collect()
+    abreast(tasks, |(task, options)| form(task, data(task)?, options), done)
 }
 
 /// How well a network answers.
