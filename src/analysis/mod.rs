@@ -7,6 +7,7 @@ pub mod clamp;
 pub mod corpus;
 pub mod doctor;
 pub mod dynamics;
+pub mod elm;
 pub mod environment;
 pub mod facts;
 pub mod forming;
