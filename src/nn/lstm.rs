@@ -87,13 +87,13 @@ impl Scan {
                     *gate += w.iter().zip(before).map(|(w, h)| w * h).sum::<f32>();
                 }
             }
-            for k in 0..n {
+            for (k, (c, h)) in c_now[..n].iter_mut().zip(&mut now[..n]).enumerate() {
                 let [i, f, g, o] =
                     [logistic(gates[k]), logistic(gates[n + k]), gates[2 * n + k].tanh(), logistic(gates[3 * n + k])];
                 [gates[k], gates[n + k], gates[2 * n + k], gates[3 * n + k]] = [i, f, g, o];
                 let last = if at % steps > 0 { c_before[(at - 1) * n + k] } else { 0.0 };
-                c_now[k] = f * last + i * g;
-                now[k] = o * c_now[k].tanh();
+                *c = f * last + i * g;
+                *h = o * c.tanh();
             }
         }
         Self { shape, gates, c, h }
@@ -110,17 +110,17 @@ impl Scan {
                 dc.fill(0.0);
             }
             let (gates, out) = (&self.gates[4 * n * at..4 * n * (at + 1)], &mut out[4 * n * at..4 * n * (at + 1)]);
-            for k in 0..n {
+            for (k, (dh, dc)) in dh.iter().zip(&mut dc).enumerate() {
                 let [i, f, g, o] = [gates[k], gates[n + k], gates[2 * n + k], gates[3 * n + k]];
                 let bent = self.c[at * n + k].tanh();
-                let dh = dh[k] + grad[at * n + k];
-                let d = dc[k] + dh * o * (1.0 - bent * bent);
+                let dh = dh + grad[at * n + k];
+                let d = *dc + dh * o * (1.0 - bent * bent);
                 let last = if at % steps > 0 { self.c[(at - 1) * n + k] } else { 0.0 };
                 out[k] = d * g * i * (1.0 - i);
                 out[n + k] = d * last * f * (1.0 - f);
                 out[2 * n + k] = d * i * (1.0 - g * g);
                 out[3 * n + k] = dh * bent * o * (1.0 - o);
-                dc[k] = d * f;
+                *dc = d * f;
             }
             dh.fill(0.0);
             for (d, w) in out.iter().zip(weights.chunks_exact(n)) {

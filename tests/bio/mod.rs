@@ -1,6 +1,7 @@
 //! Bio-inspired networks: the substrate's closed forms, what must hold of every network, and the commands.
 
 mod commands;
+mod elm;
 mod liquid;
 mod networks;
 mod reservoir;

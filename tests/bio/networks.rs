@@ -9,6 +9,7 @@ use optrode::models::{
 };
 use serde_json::json;
 
+use super::elm::elm;
 use super::liquid::{busy, liquid};
 use super::spiking::{lif_network, plastic_network};
 use super::{Ran, assert_same, clamped, run, run_from, state_bits};
@@ -38,6 +39,7 @@ fn all() -> Vec<(&'static str, Box<dyn Simulation>, Series)> {
             Box::new(liquid().with_readout(&(0..122).map(|i| f64::from(i % 5)).collect::<Vec<_>>()).unwrap()),
             busy(60),
         ),
+        ("elm", Box::new(elm()), signal(1, 60, 20, 0.6, 0.1)),
         ("swimmer", Box::new(Swimmer::new(SwimmerConfig::default()).unwrap()), signal(1, 60, 3, 0.3, 0.5)),
     ]
 }
@@ -45,7 +47,10 @@ fn all() -> Vec<(&'static str, Box<dyn Simulation>, Series)> {
 /// What a population hands to others.
 fn emits(site: &str) -> bool {
     !site.starts_with("syn.")
-        && (site.ends_with("hook_spikes") || site.ends_with("hook_state") || site.ends_with("hook_qpos"))
+        && (site.ends_with("hook_spikes")
+            || site.ends_with("hook_state")
+            || site.ends_with("hook_qpos")
+            || site == "elm.hook_mem")
 }
 
 /// Spikes for the source, currents for the others.

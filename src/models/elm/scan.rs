@@ -255,10 +255,11 @@ impl<T: WithDType> Memory<T> {
         for t in (0..self.steps).rev() {
             let at = t * d..(t + 1) * d;
             let (delta, d_y) = (&delta[at.clone()], &mut d_y[at.clone()]);
-            for i in 0..d {
-                carry[i] += grad[at.start + i];
-                d_gain[i] += carry[i] * delta[i];
-                d_y[i] = carry[i] * rest.gain[i] * bend * (one - delta[i] * delta[i] * per);
+            let given = carry.iter_mut().zip(&grad[at.clone()]).zip(rest.gain.iter().zip(delta));
+            for (((c, g), (gain, delta)), (d_gain, d_y)) in given.zip(d_gain.iter_mut().zip(&mut *d_y)) {
+                *c += *g;
+                *d_gain += *c * *delta;
+                *d_y = *c * *gain * bend * (one - *delta * *delta * per);
             }
             let d_pre = &mut d_pre[t * width..(t + 1) * width];
             for (g, w) in d_y.iter().zip(rest.w2.chunks_exact(width)) {
@@ -270,12 +271,11 @@ impl<T: WithDType> Memory<T> {
             for (g, w) in d_pre.iter().zip(rest.w_k.chunks_exact(d)) {
                 add_scaled(&mut carry, *g, w);
             }
-            for i in 0..d {
-                if t > 0 {
-                    d_kappa[i] += carry[i] * value[at.start - d + i];
-                }
-                carry[i] *= rest.kappa[i];
+            let before = if t > 0 { &value[at.start - d..at.start] } else { &[] };
+            for (d_kappa, (c, m)) in d_kappa.iter_mut().zip(carry.iter().zip(before)) {
+                *d_kappa += *c * *m;
             }
+            carry.iter_mut().zip(rest.kappa).for_each(|(c, kappa)| *c *= *kappa);
         }
     }
 }
