@@ -27,12 +27,15 @@ pub struct LstmConfig {
     pub hidden: usize,
     /// Numbers that are read out.
     pub outputs: usize,
+    /// Steps that the slowest unit keeps to begin with; others are spaced logarithmically down to 2 (Tallec and Ollivier 2018).
+    /// Where it is left out all forget gates begin with a bias of 1.
+    pub longest: Option<usize>,
 }
 
 impl LstmConfig {
     /// The largest network with at most so many weights, of one unit at least.
     pub fn within(count: usize, inputs: usize, outputs: usize) -> Self {
-        let of = |hidden| Self { inputs, hidden, outputs };
+        let of = |hidden| Self { inputs, hidden, outputs, longest: None };
         let fits = (1..).map(of).take_while(|config| config.count() <= count);
         fits.last().unwrap_or(of(1))
     }
@@ -43,7 +46,7 @@ impl LstmConfig {
     }
 
     fn shapes(&self) -> [(&'static str, Vec<usize>); 5] {
-        let Self { inputs, hidden, outputs } = *self;
+        let Self { inputs, hidden, outputs, .. } = *self;
         [
             ("lstm.weight_ih", vec![4 * hidden, inputs]),
             ("lstm.weight_hh", vec![4 * hidden, hidden]),
@@ -53,7 +56,8 @@ impl LstmConfig {
         ]
     }
 
-    /// Variables to begin training with: uniform within 1 / sqrt(hidden), biases of forget gates 1, others 0.
+    /// Variables to begin training with: maps uniform within 1 / sqrt(hidden), biases 0 but those of the forget gates, and
+    /// of the input gates where units are slow, which are their negatives.
     ///
     /// # Errors
     /// None but Candle's own.
@@ -63,16 +67,29 @@ impl LstmConfig {
         for (name, shape) in self.shapes() {
             let count: usize = shape.iter().product();
             let key = random::key(seed, &[random::name(name)]);
-            let forget = self.hidden..2 * self.hidden;
-            let value = |i: usize| match (name.ends_with("bias"), name == "lstm.bias" && forget.contains(&i)) {
-                (_, true) => 1.0,
-                (true, false) => 0.0,
+            let value = |i: usize| match name {
+                "lstm.bias" => self.gate_bias(i),
+                "out.bias" => 0.0,
                 _ => (bound * (2.0 * random::uniform(random::key(key, &[i as u64])) - 1.0)) as f32,
             };
             let tensor = Tensor::from_vec((0..count).map(value).collect(), shape, &Device::Cpu)?;
             variables.insert(name.to_string(), Var::from_tensor(&tensor)?);
         }
         Ok(variables)
+    }
+
+    /// The bias that gate `i` of input, forget, cell and output gates begins with.
+    fn gate_bias(&self, i: usize) -> f32 {
+        let forgets = self.longest.map_or(1.0, |longest| {
+            let share = (i % self.hidden) as f64 / (self.hidden.max(2) - 1) as f64;
+            let kept = 2.0 * (longest.max(2) as f64 / 2.0).powf(share);
+            (kept - 1.0).ln()
+        });
+        match (i / self.hidden, self.longest) {
+            (0, Some(_)) => -forgets as f32,
+            (1, _) => forgets as f32,
+            _ => 0.0,
+        }
     }
 }
 
@@ -128,7 +145,7 @@ impl Network for LstmNetwork {
 
     /// What is read out, `[rows, steps, outputs]`.
     fn forward(&self, input: &Input, state: &mut State, tap: &mut Tap) -> Result<Tensor> {
-        let LstmConfig { inputs, hidden, outputs } = self.config;
+        let LstmConfig { inputs, hidden, outputs, .. } = self.config;
         let call = Call::open(input, inputs, state, tap)?;
         let (rows, steps, form) = (call.rows, call.steps, tap.form());
         let x = match call.series {

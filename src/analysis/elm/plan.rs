@@ -136,8 +136,11 @@ impl Plan {
             self.memory.iter().map(|d| elm(Self::named(*d), Over::Memory, Self::neuron(*d))).collect();
         for d in &self.beside {
             let config = LstmConfig::within(Self::neuron(*d).count()?, dendrites::CHANNELS, 2);
-            let architecture = Architecture::Lstm(config);
-            arms.push(Arm { name: format!("LSTM beside d_m {d}"), over: Over::Lstm, architecture });
+            let slow = LstmConfig { longest: Some(Self::neuron(*d).tau_m.1 as usize), ..config };
+            for (name, config) in [("LSTM", config), ("slow LSTM", slow)] {
+                let architecture = Architecture::Lstm(config);
+                arms.push(Arm { name: format!("{name} beside d_m {d}"), over: Over::Lstm, architecture });
+            }
         }
         let base = Self::neuron(self.memory.last().copied().unwrap_or(1));
         let low = base.tau_m.0;
@@ -170,10 +173,13 @@ impl Plan {
                 let architecture = Architecture::Elm(of(*tau_max));
                 tasks.push((*task, *gap, Arm { name: format!("tau_max {tau_max}"), over: Over::TauMax, architecture }));
             }
-            let count = of(*self.recall_tau_max.last().unwrap_or(&1000.0)).count()?;
-            let config = LstmConfig::within(count, events::CHANNELS, task.answers());
-            let architecture = Architecture::Lstm(config);
-            tasks.push((*task, *gap, Arm { name: "LSTM".into(), over: Over::Lstm, architecture }));
+            let longest = *self.recall_tau_max.last().unwrap_or(&1000.0);
+            let config = LstmConfig::within(of(longest).count()?, events::CHANNELS, task.answers());
+            let slow = LstmConfig { longest: Some(longest as usize), ..config };
+            for (name, config) in [("LSTM", config), ("slow LSTM", slow)] {
+                let architecture = Architecture::Lstm(config);
+                tasks.push((*task, *gap, Arm { name: name.into(), over: Over::Lstm, architecture }));
+            }
         }
         Ok(tasks)
     }

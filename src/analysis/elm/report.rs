@@ -36,10 +36,10 @@ impl Found {
         let mut verdicts = self.growth();
         if let Some(own) = self.largest() {
             for other in self.imitated.iter().filter(|i| i.arm.over == Over::Lstm) {
-                let beside = other.arm.name.trim_start_matches("LSTM beside ");
+                let (lstm, beside) = other.arm.name.split_once(" beside ").unwrap_or(("LSTM", ""));
                 let own = self.arm(beside).unwrap_or(own);
                 verdicts.push(Judged::claim(
-                    format!("{beside} imitates spikes better than an LSTM of as many weights"),
+                    format!("{beside} imitates spikes better than the {lstm} of as many weights"),
                     own.auc().value > other.auc().value,
                     4,
                     &[("neuron", own.auc().value), ("LSTM", other.auc().value)],
@@ -146,10 +146,10 @@ fn over_a_gap(arms: &[&Remembered], gap: usize) -> Vec<Judged> {
             &[("right", low), ("chance", chance)],
         ),
     ];
-    if let Some(lstm) = arms.iter().find(|r| r.arm.over == Over::Lstm) {
+    for lstm in arms.iter().filter(|r| r.arm.over == Over::Lstm) {
         let other = lstm.share().value;
         verdicts.push(Judged::claim(
-            format!("{task}: the neuron does better than an LSTM of as many weights"),
+            format!("{task}: the neuron does better than the {} of as many weights", lstm.arm.name),
             high > other,
             3,
             &[("neuron", high), ("LSTM", other)],
@@ -198,7 +198,8 @@ impl Report for Found {
         let mut blocks = vec![Block::text(format!(
             "Neurons imitate a simulated one with {} branches of {} synapses that spikes at {:.1} Hz: {} trials of {} ms to learn \
              from, {} to be tested on, the first {} ms of each left out; {} updates of {} trials (Adam, {}, cosine); {networks}. \
-             Intervals are Student's, 95 %, over networks.",
+             Intervals are Student's, 95 %, over networks. LSTMs begin with forget biases of 1; slow ones with units that keep up \
+             to as many steps as the neuron's slowest.",
             crate::data::dendrites::BRANCHES,
             crate::data::dendrites::SYNAPSES,
             self.rate,
@@ -232,7 +233,8 @@ impl Report for Found {
             blocks.push(Block::text(format!(
                 "The largest neuron of the first seed. A memory unit held at 0 (elm.hook_mem) takes one time constant away; a branch \
                  held at 0 (elm.hook_branch) is a cut dendrite. The slower half of the time constants shortened to {SHORT} ms \
-                 (elm.hook_tau) leaves a soma R2 of {:.3} of {:.3}; the faster half shortened by the same factors {:.3}.",
+                 (elm.hook_tau) leaves a soma R2 of {:.3} of {:.3}; the faster half shortened by the same factors {:.3}. Shortening \
+                 also raises lambda (1 - kappa_m), by which proposals move memory.",
                 lesions.slow.soma, lesions.intact.soma, lesions.fast.soma
             )));
             blocks.push(units(lesions));
