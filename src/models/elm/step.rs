@@ -92,7 +92,7 @@ impl Running {
 
     /// Single rows one after the other.
     pub fn joined(single: &[Self]) -> Self {
-        let of = |part: fn(&Self) -> &Vec<f32>| single.iter().flat_map(|row| part(row)).copied().collect();
+        let of = |part: fn(&Self) -> &Vec<f32>| single.iter().flat_map(part).copied().collect();
         Self {
             rows: single.len(),
             synapse: of(|r| &r.synapse),
