@@ -8,6 +8,7 @@ pub mod corpus;
 pub mod dendrites;
 pub mod doctor;
 pub mod dynamics;
+pub mod elm;
 pub mod environment;
 pub mod facts;
 pub mod forming;

@@ -1,8 +1,10 @@
 //! Data: texts, documents and tasks from the forms in which people keep them.
 
 mod builtin;
+pub mod dendrites;
 mod docs;
 mod documents;
+pub mod events;
 pub mod fewshot;
 pub mod glyphs;
 mod ids;

@@ -43,11 +43,11 @@ impl<'a> Call<'a> {
                 "compare a run with an edit with one without",
             ));
         }
-        Self::differentiable(input, channels, state, tap)
+        Self::open(input, channels, state, tap)
     }
 
-    /// The same for a network that also has a differentiable form.
-    pub fn differentiable(input: &'a Input, channels: usize, state: &State, tap: &mut Tap) -> Result<Self> {
+    /// The same for networks that keep a graph where one is asked for.
+    pub fn open(input: &'a Input, channels: usize, state: &State, tap: &mut Tap) -> Result<Self> {
         let (rows, steps, series) = input.series(channels)?;
         let start = match state.tensors.get(TIME) {
             Some(time) => time.to_vec1::<u32>()?.first().map_or(0, |t| *t as usize),

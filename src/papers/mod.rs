@@ -36,6 +36,7 @@ mod context;
 mod p01_skill_unlearning;
 mod p04_ncap_swimmer;
 mod p05_ei_reservoir;
+mod p14_elm_neuron;
 mod p24_nalsm;
 mod p26_induction_clamps;
 mod p31_milan;
@@ -57,6 +58,7 @@ pub static ALL: &[&dyn Paper] = &[
     &p01_skill_unlearning::SkillUnlearning,
     &p04_ncap_swimmer::NcapSwimmer,
     &p05_ei_reservoir::BalancedReservoir,
+    &p14_elm_neuron::ElmNeuron,
     &p24_nalsm::AstrocyteLiquid,
     &p26_induction_clamps::InductionClamps,
     &p31_milan::Milan,

@@ -2,6 +2,7 @@
 
 mod commands;
 mod dendrites;
+mod elm;
 mod liquid;
 mod networks;
 mod reservoir;

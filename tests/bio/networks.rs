@@ -11,6 +11,7 @@ use optrode::models::{
 use serde_json::json;
 
 use super::dendrites::{learner, taught};
+use super::elm::elm;
 use super::liquid::{busy, liquid};
 use super::spiking::{lif_network, modulated_network, plastic_network, triplet_network};
 use super::timescales::network;
@@ -43,6 +44,7 @@ fn all() -> Vec<(&'static str, Box<dyn Simulation>, Series)> {
             Box::new(liquid().with_readout(&(0..122).map(|i| f64::from(i % 5)).collect::<Vec<_>>()).unwrap()),
             busy(60),
         ),
+        ("elm", Box::new(elm()), signal(1, 60, 20, 0.6, 0.1)),
         ("swimmer", Box::new(Swimmer::new(SwimmerConfig::default()).unwrap()), signal(1, 60, 3, 0.3, 0.5)),
         ("dendrites", Box::new(learner()), taught(60)),
         ("timescales", Box::new(network(Leak::Around)), signal(1, 60, 1, 0.5, 0.5)),
@@ -53,7 +55,7 @@ fn all() -> Vec<(&'static str, Box<dyn Simulation>, Series)> {
 /// What a population hands to others.
 fn emits(site: &str) -> bool {
     !site.starts_with("syn.")
-        && ["hook_spikes", "hook_state", "hook_qpos", "hook_nmda"].iter().any(|end| site.ends_with(end))
+        && ["hook_spikes", "hook_state", "hook_qpos", "hook_nmda", "elm.hook_mem"].iter().any(|end| site.ends_with(end))
 }
 
 /// Spikes for the source, currents for the others.

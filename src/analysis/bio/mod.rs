@@ -20,8 +20,8 @@ use crate::hook::{Edit, Moment, Pass, Plan, Record, Records, Selector, Standing,
 use crate::models::dendrites::Learning;
 use crate::models::spiking::{izhikevich_population, thalamic_noise};
 use crate::models::{
-    Dendrites, DendritesConfig, EiConfig, EiReservoir, Input, Liquid, LiquidConfig, Series, Simulation, State, Swimmer,
-    SwimmerConfig, TimescaleConfig, TimescaleRnn,
+    Dendrites, DendritesConfig, EiConfig, EiReservoir, Elm, ElmConfig, Input, Liquid, LiquidConfig, Series, Simulation,
+    State, Swimmer, SwimmerConfig, TimescaleConfig, TimescaleRnn,
 };
 use crate::report::{Block, Cell, Column, Table};
 use crate::store::Bundle;
@@ -80,6 +80,14 @@ pub static NETWORKS: &[Named] = &[
         input: signal,
     },
     Named {
+        name: "elm-neuron",
+        meaning: "an expressive leaky memory neuron, untrained: 45 branches of 100 synapses, 20 memory units; a step is 1 ms",
+        paper: Some(14),
+        steps: 500,
+        build: |seed| Ok(Box::new(Elm::untrained(ElmConfig::default(), seed)?)),
+        input: |steps, seed| Input::Series(poisson(ElmConfig::default().inputs, steps, seed)),
+    },
+    Named {
         name: "izhikevich",
         meaning: "1000 spiking neurons (Izhikevich 2003), 800 excitatory, all connected, under thalamic noise",
         paper: None,
@@ -119,6 +127,22 @@ pub static NETWORKS: &[Named] = &[
 fn signal(steps: usize, seed: u64) -> Input {
     let u = series::uniform(steps, -1.0, 1.0, random::key(seed, &[random::name("signal")]));
     Input::Series(Series::of(u.into_iter().map(|x| x as f32).collect()))
+}
+
+/// Spikes at 2 Hz per input and step of 1 ms: +1 at the first half of the inputs, which excites, -1 at the second.
+fn poisson(channels: usize, steps: usize, seed: u64) -> Series {
+    let mut draw = random::Stream::new(seed, &[random::name("poisson")]);
+    let mut spike = |at: usize| match (draw.uniform() < 0.002, at % channels < channels / 2) {
+        (false, _) => 0.0,
+        (true, excites) => {
+            if excites {
+                1.0
+            } else {
+                -1.0
+            }
+        }
+    };
+    Series { rows: 1, steps, channels, values: (0..steps * channels).map(&mut spike).collect() }
 }
 
 /// The word for the substrate alone.
@@ -311,7 +335,8 @@ fn rules(rules: &[String]) -> Block {
 }
 
 /// How the sites end at which neurons hand something on, and bodies move.
-const EMITTED: [&str; 6] = ["hook_spikes", "hook_state", "hook_nmda", "hook_soma", "hook_joint_pos", "hook_speed"];
+const EMITTED: [&str; 7] =
+    ["hook_spikes", "hook_state", "hook_nmda", "hook_soma", "hook_joint_pos", "hook_speed", "elm.hook_out"];
 
 /// What neurons hand to each other: spikes, or rates.
 fn emitted(net: &dyn Simulation) -> Result<Vec<Selector>> {

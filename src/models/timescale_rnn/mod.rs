@@ -362,7 +362,7 @@ impl Network for TimescaleRnn {
 
     /// The logits of all heads side by side, `[rows, steps, 2 heads]`.
     fn forward(&self, input: &Input, state: &mut State, tap: &mut Tap) -> Result<Tensor> {
-        let call = Call::differentiable(input, 1, state, tap)?;
+        let call = Call::open(input, 1, state, tap)?;
         let shape = [call.rows, self.config.neurons];
         let begin = take(state, "rnn.state", &shape, || self.begin(call.rows))?;
         let (read, h) = match tap.form() {
