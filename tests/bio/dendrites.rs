@@ -247,7 +247,7 @@ fn real_numbers_of_active_cells_are_gamma_functions() {
     let ln_choose = |n: f64, k: f64| ln_gamma(n + 1.0) - ln_gamma(k + 1.0) - ln_gamma(n - k + 1.0);
     for (n, a) in [(1000usize, 141.278), (4000, 30.5), (1000, 262.566)] {
         let by_gamma: f64 = (10..=20)
-            .map(|b| f64::from(b))
+            .map(f64::from)
             .map(|b| (ln_choose(20.0, b) + ln_choose(n as f64 - 20.0, a - b) - ln_choose(n as f64, a)).exp())
             .sum();
         near(false_positive(n, a, 20, 10), by_gamma, 1e-9);
@@ -354,7 +354,7 @@ fn a_segment_spikes_from_its_threshold_on() {
     let clamp = |theta: f64| edit("dendrite.hook_threshold", json!({"op": "set", "value": theta}));
     let ablate = edit("dendrite.hook_permanence[synapse=0..3]", json!({"op": "zero"}));
     assert_eq!([spikes(&[]), spikes(&[clamp(3.0)]), spikes(&[clamp(9.0)])], [4.0, 6.0, 0.0]);
-    assert_eq!([spikes(&[ablate.clone()]), spikes(&[ablate, clamp(2.0)])], [1.0, 4.0]);
+    assert_eq!([spikes(std::slice::from_ref(&ablate)), spikes(&[ablate, clamp(2.0)])], [1.0, 4.0]);
     // The published smooth form: 1/2 at 11.5 for a threshold of 12, slope 5.
     let soft = Dendrites::new(DendritesConfig { spike: Spike::Sigmoid(5.0), ..SMALL }).unwrap();
     let ran = run(&soft, &input, &["dendrite.hook_nmda[segment=0]"], &[]);

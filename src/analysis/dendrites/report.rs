@@ -348,7 +348,7 @@ impl Found {
                     Cell::Error(at.measured.value),
                     Cell::Interval { value: at.ratio(), ends: (low / at.predicted, high / at.predicted), digits },
                     ratio(at.rates),
-                    ratio(at.random.value),
+                    Cell::Number { value: at.random.value / at.predicted, digits: 2 },
                     Cell::Error(at.own),
                 ]);
             }
