@@ -96,7 +96,8 @@ fn fits_find_one_exponential_or_two() {
         one.aic <= two.aic
     });
     let share = one.count() as f64 / f64::from(draws);
-    assert!(share >= 0.95, "{share}");
+    // Two more parameters win where they lower n ln RSS by 4: in at most exp(-2) of draws (chi-square, 2 degrees of freedom).
+    assert!(share >= 0.865, "{share}");
 }
 
 #[test]
