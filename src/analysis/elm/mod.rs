@@ -22,7 +22,7 @@ use crate::models::{Input, Network};
 use crate::{Error, Result};
 
 pub use learn::{Architecture, Imitation, Remembering, Training, outputs, train};
-pub use lesion::Lesions;
+pub use lesion::{Lesions, SHORT};
 pub use plan::{Arm, Over, Plan};
 
 /// How well a neuron is imitated.

@@ -14,7 +14,7 @@
 //! w x), and memory moves by (1 - e^(-lambda dt / tau_m)) D. The two agree to first order in lambda dt / tau_m, and their
 //! branches are equal, for all synapses here have one tau_s. Signs come with the input: an inhibitory spike is -1.
 //!
-//! Three ways compute it. Inference steps in plain numbers. Training runs the whole sequence as one operation ([`scan`]) where
+//! Three ways compute it. Inference steps in plain numbers. Training runs the whole sequence as one operation where
 //! nobody listens, and composes a step of operations that keep a graph where somebody does; that also takes f64.
 
 mod composed;
