@@ -23,13 +23,14 @@ mod projection;
 
 use candle_core::{Device, Tensor};
 
+use super::nir::{Exported, of_spiking};
 use super::simulation::{Call, Outputs, Simulation};
 use super::{Input, Network, State};
 use crate::hook::{SiteTable, Tap};
 use crate::nn::spiking::Sparse;
 use crate::{Error, Result};
 
-pub use networks::{izhikevich_population, thalamic_noise};
+pub use networks::{balanced_currents, balanced_lif, izhikevich_population, thalamic_noise};
 pub use parts::{Neurons, Population, Projection, Synapse};
 use population::Group;
 use projection::Wire;
@@ -72,6 +73,11 @@ impl Spiking {
         let groups = populations.into_iter().enumerate().map(|(i, p)| Group::new(p, i, &wires, &mut table)).collect();
         wires.iter_mut().for_each(|wire| wire.add_plastic_sites(&mut table));
         Ok(Self { groups, wires, table, parameters, dt })
+    }
+
+    /// The projections.
+    pub fn projections(&self) -> impl Iterator<Item = &Projection> {
+        self.wires.iter().map(|w| &w.projection)
     }
 
     /// The populations, in the order of the input's channels.
@@ -163,5 +169,9 @@ impl Simulation for Spiking {
         let name = site.strip_prefix("syn.")?;
         let name = name.strip_suffix(".hook_weight").or(name.strip_suffix(".hook_dw"))?;
         self.wires.iter().find(|w| w.projection.name == name).map(|w| &w.projection.synapses)
+    }
+
+    fn nir(&self) -> Result<Exported> {
+        of_spiking(self, self.dt)
     }
 }
