@@ -56,7 +56,8 @@ pub fn read_array(path: impl AsRef<Path>) -> Result<Array> {
             let at = arrays.iter().position(|(name, _)| name == "input").unwrap_or(0);
             if arrays.is_empty() || (arrays.len() > 1 && arrays[at].0 != "input") {
                 let names: Vec<&str> = arrays.iter().map(|(name, _)| name.as_str()).take(8).collect();
-                let what = format!("{} arrays ({}), expected one, or one named `input`", arrays.len(), names.join(", "));
+                let what =
+                    format!("{} arrays ({}), expected one, or one named `input`", arrays.len(), names.join(", "));
                 return Err(Error::file(path, what, "write it with numpy.savez(path, input=array)"));
             }
             Ok(arrays.swap_remove(at).1)

@@ -3,6 +3,7 @@
 mod commands;
 mod liquid;
 mod networks;
+mod nir;
 mod reservoir;
 mod spiking;
 mod substrate;

@@ -10,6 +10,7 @@ use optrode::models::{
 use serde_json::json;
 
 use super::liquid::{busy, liquid};
+use super::nir::open;
 use super::spiking::{lif_network, plastic_network};
 use super::{Ran, assert_same, clamped, run, run_from, state_bits};
 use crate::common::{bits, edit, floats, pass};
@@ -38,6 +39,7 @@ fn all() -> Vec<(&'static str, Box<dyn Simulation>, Series)> {
             Box::new(liquid().with_readout(&(0..122).map(|i| f64::from(i % 5)).collect::<Vec<_>>()).unwrap()),
             busy(60),
         ),
+        ("nir", Box::new(open("small.nir")), signal(1, 60, 4, 0.5, 0.5)),
         ("swimmer", Box::new(Swimmer::new(SwimmerConfig::default()).unwrap()), signal(1, 60, 3, 0.3, 0.5)),
     ]
 }

@@ -58,7 +58,10 @@ pub(super) fn build(graph: Graph, dt: f64) -> Result<NirNetwork> {
     remembered.dedup();
     let mut table = SiteTable::default();
     // As a step visits them.
-    order.delays.iter().for_each(|at| parts[*at].site.output = Some(neurons(&mut table, &parts[*at], "hook_out", GIVES)));
+    order
+        .delays
+        .iter()
+        .for_each(|at| parts[*at].site.output = Some(neurons(&mut table, &parts[*at], "hook_out", GIVES)));
     order.sequence.iter().for_each(|at| add_sites(&mut table, &mut parts[*at]));
     order.delays.iter().for_each(|at| parts[*at].site.input = Some(arriving(&mut table, &parts[*at])));
     let width = parts.iter().filter(|p| p.kind == Kind::Output).map(|p| p.size).sum();

@@ -78,12 +78,7 @@ pub(in crate::models) fn of_spiking(net: &Spiking, dt: f64) -> Result<Exported> 
 }
 
 /// The time constant of the currents that a population takes; `None` for instantaneous ones.
-fn time_constant(
-    name: &str,
-    at: usize,
-    projections: &[&Projection],
-    notes: &mut Vec<String>,
-) -> Result<Option<f64>> {
+fn time_constant(name: &str, at: usize, projections: &[&Projection], notes: &mut Vec<String>) -> Result<Option<f64>> {
     let mut found: Vec<Option<f64>> = Vec::new();
     for q in projections.iter().filter(|q| q.to == at) {
         if q.plasticity.is_some() {
@@ -138,12 +133,8 @@ fn add_population(
         Crossing::Above => cell.threshold as f32,
     };
     let tau = seconds(cell.tau_m);
-    let mut arrays = vec![
-        ("r", cell.resistance),
-        ("v_leak", cell.rest),
-        ("v_threshold", f64::from(threshold)),
-        ("v_reset", reset),
-    ];
+    let mut arrays =
+        vec![("r", cell.resistance), ("v_leak", cell.rest), ("v_threshold", f64::from(threshold)), ("v_reset", reset)];
     let kind = match tau_s {
         None => {
             arrays.push(("tau", tau));

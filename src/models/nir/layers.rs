@@ -62,7 +62,8 @@ impl Slide {
             [of[0], height, width]
         };
         // Their lengths were checked when shapes were worked out.
-        let get = |field: &str, other: usize| pair(&per_axis(node, field, axes).unwrap_or_else(|_| vec![other; axes]), other);
+        let get =
+            |field: &str, other: usize| pair(&per_axis(node, field, axes).unwrap_or_else(|_| vec![other; axes]), other);
         Self {
             input: map(input),
             output: map(output),

@@ -129,7 +129,8 @@ impl Network for NirNetwork {
             let mut first = 0;
             for (part, running) in self.parts.iter().zip(&running).filter(|(p, _)| p.kind == Kind::Output) {
                 for row in 0..rows {
-                    given[row * self.width + first..][..part.size].copy_from_slice(&running.out[row * part.size..][..part.size]);
+                    given[row * self.width + first..][..part.size]
+                        .copy_from_slice(&running.out[row * part.size..][..part.size]);
                 }
                 first += part.size;
             }
@@ -167,7 +168,8 @@ impl Simulation for NirNetwork {
                 "a number x that enters CubaLI or CubaLIF is a spike: I + (w_in dt/tau_syn) x as the step begins, then exact",
             ),
         ];
-        rules.extend(meanings.iter().filter(|(of, _)| of.iter().any(|k| kinds.contains(k))).map(|(_, m)| m.to_string()));
+        rules
+            .extend(meanings.iter().filter(|(of, _)| of.iter().any(|k| kinds.contains(k))).map(|(_, m)| m.to_string()));
         if self.parts.iter().any(|p| p.kind.fires()) {
             rules.push("neurons fire at v > v_threshold; v = v_reset in the same step; no refractoriness".to_string());
         }

@@ -82,9 +82,7 @@ impl Neurons {
             let before = f64::from(*v);
             *v = match self.kind {
                 Kind::I | Kind::If => before + cell.membrane.resistance * f64::from(input[at]),
-                Kind::CubaLi | Kind::CubaLif => {
-                    cell.membrane.charge(before, 0.0) + cell.kick * f64::from(current[at])
-                }
+                Kind::CubaLi | Kind::CubaLif => cell.membrane.charge(before, 0.0) + cell.kick * f64::from(current[at]),
                 _ => cell.membrane.charge(before, f64::from(input[at])),
             } as f32;
         }

@@ -73,8 +73,7 @@ impl Part {
     /// At rest, or as the state says.
     pub fn start(&self, rows: usize, state: &State) -> Result<Running> {
         let n = rows * self.size;
-        let mut running =
-            Running { input: vec![0.0; rows * self.entering], out: vec![0.0; n], ..Running::default() };
+        let mut running = Running { input: vec![0.0; rows * self.entering], out: vec![0.0; n], ..Running::default() };
         let named = |part: &str| format!("{}.{part}", self.name);
         match &self.op {
             Op::Neurons(neurons) => {

@@ -143,7 +143,9 @@ fn through(node: &Node, input: Vec<usize>) -> Checked<Shapes> {
         Kind::Input | Kind::Output => input.clone(),
         Kind::Linear | Kind::Affine => {
             let shape = &node.arrays["weight"].shape;
-            let [post, pre] = shape[..] else { return Err(format!("`weight` has the shape {shape:?}, expected two axes")) };
+            let [post, pre] = shape[..] else {
+                return Err(format!("`weight` has the shape {shape:?}, expected two axes"));
+            };
             if let Some(bias) = node.arrays.get("bias") {
                 fits("bias", bias, post)?;
             }
@@ -159,7 +161,8 @@ fn through(node: &Node, input: Vec<usize>) -> Checked<Shapes> {
             let kernel = per_axis(node, "kernel_size", 2)?;
             let (stride, padding) = (per_axis(node, "stride", 2)?, per_axis(node, "padding", 2)?);
             let side = |i: usize, n: usize| {
-                slid(n, kernel[i], stride[i], padding[i], 1).ok_or_else(|| format!("a window of {kernel:?} on {input:?}"))
+                slid(n, kernel[i], stride[i], padding[i], 1)
+                    .ok_or_else(|| format!("a window of {kernel:?} on {input:?}"))
             };
             vec![channels, side(0, height)?, side(1, width)?]
         }

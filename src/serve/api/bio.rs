@@ -86,8 +86,7 @@ pub fn run(app: &App, name: &str, ask: Ask) -> Reply<Snapshot> {
     let job = app.begin_apart(title, Some(name.to_string()), move |job| {
         job.check()?;
         let folder = tempfile::tempdir().map_err(crate::Error::io(std::env::temp_dir()))?;
-        let request =
-            Request {
+        let request = Request {
             steps: ask.steps,
             records: ask.record,
             edits: written(&folder, ask.edits)?,

@@ -189,7 +189,9 @@ fn known(whole: &str, tree: &Tree, fields: &[&str]) -> Checked<()> {
     let passed = ["type", "metadata"];
     let other = members.iter().find(|(key, _)| !passed.contains(&key.as_str()) && !fields.contains(&key.as_str()));
     match other {
-        Some((key, _)) => Err(format!("{whole} has a parameter `{key}`, which is not known; known are {}", fields.join(", "))),
+        Some((key, _)) => {
+            Err(format!("{whole} has a parameter `{key}`, which is not known; known are {}", fields.join(", ")))
+        }
         None => Ok(()),
     }
 }
@@ -224,7 +226,8 @@ pub(super) fn node(name: &str, kind: Kind, members: &Vec<(String, Tree)>) -> Che
 
 /// `valid` and `same` in numbers.
 fn padding(word: &str, weight: Option<&Tree>, dilation: Option<&Tree>, stride: Option<&Tree>) -> Checked<Array> {
-    let (Some(Tree::Array(weight)), Some(Tree::Array(dilation)), Some(Tree::Array(stride))) = (weight, dilation, stride)
+    let (Some(Tree::Array(weight)), Some(Tree::Array(dilation)), Some(Tree::Array(stride))) =
+        (weight, dilation, stride)
     else {
         return Err("has no weight, dilation and stride to go by".to_string());
     };
@@ -238,7 +241,9 @@ fn padding(word: &str, weight: Option<&Tree>, dilation: Option<&Tree>, stride: O
             };
             let values: Vec<f64> = kernel.iter().enumerate().map(reach).collect();
             if stride.values.iter().any(|s| *s != 1.0) || values.iter().any(|p| p.fract() != 0.0) {
-                return Err("is `same` with a stride, or for an even reach, where sides differ; give numbers".to_string());
+                return Err(
+                    "is `same` with a stride, or for an even reach, where sides differ; give numbers".to_string()
+                );
             }
             Ok(Array::vector(values))
         }

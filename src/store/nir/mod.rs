@@ -61,7 +61,8 @@ pub struct Graph {
 /// The file of a graph that a user names: the file itself, or the only one in a folder. `None` for something else.
 pub fn locate(path: impl AsRef<Path>) -> Option<PathBuf> {
     let path = path.as_ref();
-    let named = |p: &Path| p.file_name().and_then(|n| n.to_str()).is_some_and(|n| ENDINGS.iter().any(|e| n.ends_with(e)));
+    let named =
+        |p: &Path| p.file_name().and_then(|n| n.to_str()).is_some_and(|n| ENDINGS.iter().any(|e| n.ends_with(e)));
     if !path.is_dir() {
         return named(path).then(|| path.to_path_buf());
     }
@@ -82,7 +83,8 @@ impl Graph {
             Some("json") => tree::read(path)?,
             _ => hdf5::read(path)?,
         };
-        flat::graph(&tree).map_err(|what| Error::file(path, what, "write the graph anew with Python's `nir`, or by hand"))
+        flat::graph(&tree)
+            .map_err(|what| Error::file(path, what, "write the graph anew with Python's `nir`, or by hand"))
     }
 
     /// Writes `NAME.nir.json` and, where an array is not small, `NAME.nir.npz` beside it. The same graph gives the same
@@ -104,7 +106,8 @@ impl Graph {
             Some(_) => Err(format!("two nodes are named `{name}`")),
             None => Ok(node),
         });
-        self.nodes.push(node.map_err(|what| Error::invalid(what, "give every node its own name and sound parameters"))?);
+        self.nodes
+            .push(node.map_err(|what| Error::invalid(what, "give every node its own name and sound parameters"))?);
         Ok(self.nodes.len() - 1)
     }
 

@@ -127,17 +127,9 @@ pub(super) static TYPES: &[Type] = &[
     Type { kind: Kind::I, name: "I", fields: &[R] },
     Type { kind: Kind::If, name: "IF", fields: &[R, V_THRESHOLD, V_RESET] },
     Type { kind: Kind::Li, name: "LI", fields: &[must("tau", Of::Positive), R, V_LEAK] },
-    Type {
-        kind: Kind::Lif,
-        name: "LIF",
-        fields: &[must("tau", Of::Positive), R, V_LEAK, V_THRESHOLD, V_RESET],
-    },
+    Type { kind: Kind::Lif, name: "LIF", fields: &[must("tau", Of::Positive), R, V_LEAK, V_THRESHOLD, V_RESET] },
     Type { kind: Kind::CubaLi, name: "CubaLI", fields: &[TAU_MEM, TAU_SYN, R, V_LEAK, W_IN] },
-    Type {
-        kind: Kind::CubaLif,
-        name: "CubaLIF",
-        fields: &[TAU_MEM, TAU_SYN, R, V_LEAK, V_THRESHOLD, V_RESET, W_IN],
-    },
+    Type { kind: Kind::CubaLif, name: "CubaLIF", fields: &[TAU_MEM, TAU_SYN, R, V_LEAK, V_THRESHOLD, V_RESET, W_IN] },
     Type { kind: Kind::Delay, name: "Delay", fields: &[must("delay", Of::NotNegative)] },
     Type {
         kind: Kind::Flatten,
