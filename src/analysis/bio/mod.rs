@@ -31,6 +31,7 @@ pub use examine::{Substrate, examine};
 pub use subject::{GraphFile, Subject, is_graph, open};
 
 /// A network that the program can build.
+#[derive(Clone, Copy)]
 pub struct Named {
     /// Its name.
     pub name: &'static str,

@@ -130,28 +130,7 @@ pub fn open(name: &str, dt: Option<f64>) -> Result<Box<dyn Subject>> {
             "leave --dt out: only a NIR graph does not say how long its steps are",
         ));
     }
-    Ok(Box::new(Fixed(find(name)?)))
-}
-
-/// One of the program's own.
-struct Fixed(&'static Named);
-
-impl Subject for Fixed {
-    fn name(&self) -> &str {
-        self.0.name
-    }
-
-    fn steps(&self) -> usize {
-        self.0.steps
-    }
-
-    fn build(&self, seed: u64) -> Result<Box<dyn Simulation>> {
-        self.0.build(seed)
-    }
-
-    fn input(&self, steps: usize, seed: u64) -> Result<Input> {
-        Subject::input(self.0, steps, seed)
-    }
+    Ok(Box::new(*find(name)?))
 }
 
 /// The input that a file holds: `[time, channels..]` or `[rows, time, channels..]`, as many steps of it as are asked for.

@@ -101,7 +101,7 @@ fn op(node: &Node, shapes: &Shapes, dt: f64, channels: &mut usize) -> Result<Op>
             Op::Conv(Conv::new(node, single("weight"), input, output), each("bias", output[0]))
         }
         Kind::SumPool2d | Kind::AvgPool2d => Op::Pool(Pool::new(node, input, output)),
-        Kind::Scale => Op::Scale(single("scale")),
+        Kind::Scale => Op::Scale(each("scale", count(output))),
         Kind::Threshold => Op::Threshold(single("threshold")),
         Kind::Delay => {
             let delay = Delay::new(&node.arrays["delay"].values, dt);

@@ -97,9 +97,8 @@ impl Neurons {
 
     /// Membranes after these spikes.
     pub fn reset(&self, spikes: &[f32], mem: &mut [f32]) {
-        let n = mem.len();
-        for ((v, s), cell) in mem.iter_mut().zip(spikes).zip(self.each(n)).filter(|((_, s), _)| **s > 0.0) {
-            let _ = s;
+        let fired = mem.iter_mut().zip(spikes).zip(self.each(spikes.len())).filter(|((_, s), _)| **s > 0.0);
+        for ((v, _), cell) in fired {
             *v = cell.membrane.reset(f64::from(*v), cell.membrane.threshold) as f32;
         }
     }

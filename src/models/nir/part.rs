@@ -160,11 +160,13 @@ impl Part {
             }
             Op::Pool(pool) => pool.apply(input, out),
             Op::Scale(scale) => {
-                let mut scale: Vec<f32> = (0..self.size).map(|i| per_unit(scale, i)).collect();
-                if let Some(site) = self.site.weight {
-                    through(tap, site, &mut scale, &[self.size])?;
+                let mut edited = Vec::new();
+                if let Some(site) = self.site.weight.filter(|site| tap.wants(*site)) {
+                    edited.clone_from(scale);
+                    through(tap, site, &mut edited, &[self.size])?;
                 }
-                out.iter_mut().zip(input.iter()).zip(scale.iter().cycle()).for_each(|((y, x), s)| *y = x * s);
+                let scale = if edited.is_empty() { scale } else { &edited };
+                out.iter_mut().zip(input.iter()).zip(scale.iter().cycle()).for_each(|((y, x), s)| *y = *x * s);
             }
             Op::Threshold(threshold) => {
                 for (i, (y, x)) in out.iter_mut().zip(input.iter()).enumerate() {

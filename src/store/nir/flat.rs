@@ -60,7 +60,8 @@ impl Parts {
             return Err(format!("subgraphs nested deeper than {MAX_DEPTH}"));
         }
         let whole = if prefix.is_empty() { "the graph" } else { prefix };
-        known(whole, tree, &["nodes", "edges"])?;
+        let Tree::Group(own) = tree else { return Err(format!("{whole} is {}, expected a group", tree.word())) };
+        known(whole, own, &["nodes", "edges"])?;
         let Some(Tree::Group(members)) = tree.get("nodes") else {
             return Err(format!("{whole} has no `nodes`"));
         };
@@ -184,8 +185,7 @@ fn checked(name: &str) -> Checked<String> {
 }
 
 /// Refuses what a node says beyond these.
-fn known(whole: &str, tree: &Tree, fields: &[&str]) -> Checked<()> {
-    let Tree::Group(members) = tree else { return Err(format!("{whole} is {}, expected a group", tree.word())) };
+fn known(whole: &str, members: &[(String, Tree)], fields: &[&str]) -> Checked<()> {
     let passed = ["type", "metadata"];
     let other = members.iter().find(|(key, _)| !passed.contains(&key.as_str()) && !fields.contains(&key.as_str()));
     match other {
@@ -197,11 +197,11 @@ fn known(whole: &str, tree: &Tree, fields: &[&str]) -> Checked<()> {
 }
 
 /// A node of checked parameters.
-pub(super) fn node(name: &str, kind: Kind, members: &Vec<(String, Tree)>) -> Checked<Node> {
+pub(super) fn node(name: &str, kind: Kind, members: &[(String, Tree)]) -> Checked<Node> {
     let name = checked(name)?;
     let whole = format!("node `{name}` ({})", kind.name());
     let fields: Vec<&str> = kind.fields().iter().map(|f| f.name).collect();
-    known(&whole, &Tree::Group(members.clone()), &fields)?;
+    known(&whole, members, &fields)?;
     let given = |key: &str| members.iter().find(|(k, _)| k == key).map(|(_, tree)| tree);
     let mut arrays = BTreeMap::new();
     for field in kind.fields() {

@@ -28,7 +28,7 @@ use super::npy::Array;
 use crate::{Error, Result};
 
 use tree::Tree;
-pub use types::{Kind, Type};
+pub use types::Kind;
 
 /// Most nodes of a graph.
 const MAX_NODES: usize = 10_000;
@@ -101,7 +101,8 @@ impl Graph {
     /// # Errors
     /// A name that is taken or cannot be one, and what [`Graph::open`] refuses of parameters.
     pub fn add(&mut self, name: &str, kind: Kind, arrays: Vec<(&'static str, Array)>) -> Result<usize> {
-        let fields = arrays.into_iter().map(|(name, array)| (name.to_string(), Tree::Array(array))).collect();
+        let field = |(name, array): (&str, Array)| (name.to_string(), Tree::Array(array));
+        let fields: Vec<(String, Tree)> = arrays.into_iter().map(field).collect();
         let node = flat::node(name, kind, &fields).and_then(|node| match self.place(name) {
             Some(_) => Err(format!("two nodes are named `{name}`")),
             None => Ok(node),

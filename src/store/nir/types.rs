@@ -80,13 +80,10 @@ pub(super) struct Field {
 }
 
 /// A type of nodes.
-#[derive(Debug)]
-pub struct Type {
-    /// What it computes.
+pub(super) struct Type {
     pub kind: Kind,
-    /// Its name in files.
     pub name: &'static str,
-    pub(super) fields: &'static [Field],
+    pub fields: &'static [Field],
 }
 
 const fn must(name: &'static str, of: Of) -> Field {
