@@ -7,7 +7,7 @@ use optrode::hook::random::Stream;
 use optrode::models::spiking::{
     Neurons, Population, Projection, Synapse, balanced_currents, balanced_lif, izhikevich_population,
 };
-use optrode::models::{Input, Network, NirNetwork, Series, Simulation, Spiking};
+use optrode::models::{Input, NirNetwork, Series, Simulation, Spiking};
 use optrode::nn::spiking::{Crossing, CurrentSynapse, Lif, Refractory, Reset, Sparse};
 use optrode::store::nir::Graph;
 use optrode::store::{read_array, read_npz};
@@ -361,7 +361,7 @@ fn files_that_make_no_sense_are_refused_with_the_node() {
     says(with("r", json!([[1, 2], [3]])), &chain, &["nested lists of 2 and of 1"]);
     says(with("beta", json!(1)), &chain, &["`n` (LIF)", "`beta`", "v_threshold"]);
     says(with("tau", json!([0.02, 0.02, 0.02])), &chain, &["`n` (LIF)", "`tau` has 3 numbers", "1 or 2"]);
-    says(lif.clone(), &json!([["input", "m"]]), &["`m`", "no node", "`n`"]);
+    says(lif.clone(), &json!([["input", "m"]]), &["`m`", "no node", "nearest: n"]);
     says(lif.clone(), &json!([["input", "n", "output"]]), &["pairs of names"]);
     says(lif.clone(), &json!([["n", "input"]]), &["`n`", "`input`"]);
     says(json!({"type": "Linear", "weight": [[1, 2, 3]]}), &chain, &["`input` gives [2]", "`n`", "takes [3]"]);
