@@ -22,9 +22,10 @@ use crate::report::{Report, terminal};
   optrode doctor ./stories260K --json
   optrode doctor bio
   optrode doctor ei-reservoir
+  optrode doctor fixtures/nir/small.nir
 
-`bio` examines the substrate of bio-inspired networks by its closed forms, the name of a network (`optrode bio list`) the
-network too.
+`bio` examines the substrate of bio-inspired networks by its closed forms, the name of a network (`optrode bio list`) or
+the file of a NIR graph the network too.
 
 Exits with 1 if an invariant fails or a site differs from the reference by more than 5e-5.
 fixtures/reference_activations.py makes a reference file from any Hugging Face model.")]
@@ -54,8 +55,9 @@ fn examine_network(args: &Args) -> anyhow::Result<ExitCode> {
         )
         .into());
     }
-    let named = if args.model.model == bio::SUBSTRATE { None } else { Some(bio::find(&args.model.model)?) };
-    let examination = bio::examine(named, args.seed)?;
+    let name = &args.model.model;
+    let subject = if name == bio::SUBSTRATE { None } else { Some(bio::open(name, None)?) };
+    let examination = bio::examine(subject.as_deref(), args.seed)?;
     let passed = examination.passed();
     if args.json {
         print_json(&json!({ "model": args.model.model, "passed": passed, "examination": examination }))?;
@@ -66,7 +68,7 @@ fn examine_network(args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    if bio::is_named(&args.model.model) {
+    if bio::is_named(&args.model.model) || bio::is_graph(&args.model.model) {
         return examine_network(args);
     }
     let references = args.reference.iter().map(Reference::open).collect::<crate::Result<Vec<_>>>()?;

@@ -16,7 +16,8 @@ use crate::models::Model;
   optrode sites ./stories260K
   optrode sites ./stories260K 'blocks.{0..2}.attn.*'
   optrode sites ./stories260K --json
-  optrode sites izhikevich")]
+  optrode sites izhikevich
+  optrode sites fixtures/nir/small.nir")]
 pub struct Args {
     #[command(flatten)]
     model: ModelArgs,
@@ -31,10 +32,9 @@ pub struct Args {
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let network = match bio::is_named(&args.model.model) && args.model.model != bio::SUBSTRATE {
-        true => Some((bio::find(&args.model.model)?.build)(args.seed)?),
-        false => None,
-    };
+    let name = &args.model.model;
+    let simulated = bio::is_graph(name) || (bio::is_named(name) && name != bio::SUBSTRATE);
+    let network = if simulated { Some(bio::open(name, None)?.build(args.seed)?) } else { None };
     let table = match &network {
         Some(network) => network.sites().clone(),
         None => Model::sites(&args.model.model, &args.model.options()?)?,

@@ -3,6 +3,7 @@
 
 use candle_core::{Device, Tensor};
 
+use super::nir::{Exported, refused};
 use super::{Input, Network, Series, State};
 use crate::hook::{Axis, Context, Form, Kind, Moment, Output, Site, SiteId, Tap};
 use crate::nn::spiking::Sparse;
@@ -24,6 +25,14 @@ pub trait Simulation: Network {
 
     /// The synapses behind a site of weights, `[post, pre]`.
     fn synapses(&self, site: &str) -> Option<&Sparse>;
+
+    /// The network as a graph of the Neuromorphic Intermediate Representation.
+    ///
+    /// # Errors
+    /// What of the network such a graph cannot hold.
+    fn nir(&self) -> Result<Exported> {
+        Err(refused("this network: its units are no integrate-and-fire neurons"))
+    }
 }
 
 /// A call of a simulation.

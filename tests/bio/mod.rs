@@ -5,6 +5,7 @@ mod dendrites;
 mod elm;
 mod liquid;
 mod networks;
+mod nir;
 mod reservoir;
 mod spiking;
 mod substrate;

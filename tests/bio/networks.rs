@@ -13,6 +13,7 @@ use serde_json::json;
 use super::dendrites::{learner, taught};
 use super::elm::elm;
 use super::liquid::{busy, liquid};
+use super::nir::open;
 use super::spiking::{lif_network, modulated_network, plastic_network, triplet_network};
 use super::timescales::network;
 use super::{Ran, assert_same, clamped, run, run_from, state_bits};
@@ -45,6 +46,7 @@ fn all() -> Vec<(&'static str, Box<dyn Simulation>, Series)> {
             busy(60),
         ),
         ("elm", Box::new(elm()), signal(1, 60, 20, 0.6, 0.1)),
+        ("nir", Box::new(open("small.nir")), signal(1, 60, 4, 0.5, 0.5)),
         ("swimmer", Box::new(Swimmer::new(SwimmerConfig::default()).unwrap()), signal(1, 60, 3, 0.3, 0.5)),
         ("dendrites", Box::new(learner()), taught(60)),
         ("timescales", Box::new(network(Leak::Around)), signal(1, 60, 1, 0.5, 0.5)),

@@ -2,7 +2,7 @@
 
 use candle_core::{Device, Tensor};
 
-use super::{Named, Ran, Shown};
+use super::{Ran, Shown, Subject};
 use crate::Result;
 use crate::hook::Axis;
 
@@ -12,8 +12,8 @@ use crate::hook::Axis;
 ///
 /// # Errors
 /// None but defects.
-pub fn arrays(named: &Named, seed: u64, ran: &Ran) -> Result<Vec<(String, Tensor)>> {
-    let net = (named.build)(seed)?;
+pub fn arrays(subject: &dyn Subject, seed: u64, ran: &Ran) -> Result<Vec<(String, Tensor)>> {
+    let net = subject.build(seed)?;
     let mut out = Vec::new();
     let integers = |values: Vec<i64>| -> Result<Tensor> {
         let n = values.len();

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
-use super::Named;
+use super::Subject;
 use crate::Result;
 use crate::analysis::doctor::{Finding, closed_forms, finding_rows};
 use crate::analysis::registry;
@@ -39,15 +39,15 @@ impl Substrate {
 ///
 /// # Errors
 /// None but defects: what does not hold is a finding.
-pub fn examine(named: Option<&Named>, seed: u64) -> Result<Substrate> {
+pub fn examine(subject: Option<&dyn Subject>, seed: u64) -> Result<Substrate> {
     let mut findings = closed_forms()?;
     let mut rules = Vec::new();
-    if let Some(named) = named {
-        let net = (named.build)(seed)?;
+    if let Some(subject) = subject {
+        let net = subject.build(seed)?;
         rules = net.rules();
-        findings.extend(invariants(net.as_ref(), &(named.input)(STEPS, seed))?);
+        findings.extend(invariants(net.as_ref(), &subject.input(STEPS, seed)?)?);
     }
-    Ok(Substrate { network: named.map(|n| n.name.to_string()), rules, findings })
+    Ok(Substrate { network: subject.map(|s| s.name().to_string()), rules, findings })
 }
 
 struct Ran {

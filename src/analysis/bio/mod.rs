@@ -3,6 +3,7 @@
 mod arrays;
 mod examine;
 mod report;
+mod subject;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -18,7 +19,7 @@ use super::timescales::Task;
 use crate::data::{series, strokes};
 use crate::hook::{Edit, Moment, Pass, Plan, Record, Records, Selector, Standing, Tap, Values, random};
 use crate::models::dendrites::Learning;
-use crate::models::spiking::{izhikevich_population, thalamic_noise};
+use crate::models::spiking::{balanced_currents, balanced_lif, izhikevich_population, thalamic_noise};
 use crate::models::{
     Dendrites, DendritesConfig, EiConfig, EiReservoir, Elm, ElmConfig, Input, Liquid, LiquidConfig, Series, Simulation,
     State, Swimmer, SwimmerConfig, TimescaleConfig, TimescaleRnn,
@@ -30,8 +31,10 @@ use crate::{Error, Result};
 
 pub use arrays::arrays;
 pub use examine::{Substrate, examine};
+pub use subject::{GraphFile, Subject, is_graph, open};
 
 /// A network that the program can build.
+#[derive(Clone, Copy)]
 pub struct Named {
     /// Its name.
     pub name: &'static str,
@@ -94,6 +97,14 @@ pub static NETWORKS: &[Named] = &[
         steps: 1000,
         build: |seed| Ok(Box::new(izhikevich_population(seed)?)),
         input: |steps, seed| Input::Series(thalamic_noise(1, steps, seed)),
+    },
+    Named {
+        name: "lif-balanced",
+        meaning: "100 leaky integrate-and-fire neurons, 80 excitatory, that `bio export` writes as a NIR graph; noise currents",
+        paper: None,
+        steps: 500,
+        build: |seed| Ok(Box::new(balanced_lif(seed)?)),
+        input: |steps, seed| Input::Series(balanced_currents(steps, seed)),
     },
     Named {
         name: "nalsm",
@@ -176,6 +187,8 @@ pub struct Request {
     pub records: Vec<Selector>,
     /// Files and folders of edits.
     pub edits: Vec<PathBuf>,
+    /// A file of what it is given, in place of its own input: `[time, channels]` or `[rows, time, channels]`.
+    pub input: Option<PathBuf>,
     /// Seed of the network, its input and of stochastic edits.
     pub seed: u64,
 }
@@ -229,22 +242,23 @@ pub struct Shown {
 /// # Errors
 /// Selectors and edits that do not fit it, edits that never act, files that cannot be read.
 pub fn run(
-    named: &Named,
+    subject: &dyn Subject,
     request: &Request,
     watch: &mut (dyn FnMut(usize, usize) -> Result<()> + Send),
 ) -> Result<Ran> {
-    let steps = request.steps.unwrap_or(named.steps);
+    let net = subject.build(request.seed)?;
+    let given = request.input.as_ref().map(|path| subject::given(path, net.channels(), request.steps)).transpose()?;
+    let (rows, steps) = given.as_ref().map_or((1, request.steps.unwrap_or(subject.steps())), |s| (s.rows, s.steps));
     if steps == 0 || steps > STEPS {
         return Err(Error::invalid(format!("a run of {steps} steps"), format!("give 1 to {STEPS}")));
     }
-    let net = (named.build)(request.seed)?;
     let standing = read_edits(&request.edits)?;
     let selectors = if request.records.is_empty() { emitted(net.as_ref())? } else { request.records.clone() };
-    needs(net.as_ref(), &selectors, steps, !standing.edits.is_empty())?.check(
+    needs(net.as_ref(), &selectors, (rows, steps), !standing.edits.is_empty())?.check(
         memory::available(),
         "record fewer steps (`@every=100`), fewer units (`[neuron=0..10]`), or run for fewer steps",
     )?;
-    let input = (named.input)(steps, request.seed);
+    let input = given.map_or_else(|| subject.input(steps, request.seed), |series| Ok(Input::Series(series)))?;
     let whole = if standing.edits.is_empty() { steps } else { 2 * steps };
     let mut simulate = |edits: &[Edit], selectors: &[Selector], before: usize| -> Result<Records> {
         let tell = |moment: Moment| watch(before + moment.step, whole);
@@ -280,12 +294,17 @@ pub fn run(
         sites.push(Shown::of(name, &recorded.tensor, (0..steps).filter(taken).collect(), control.map(|c| &c.tensor))?);
     }
     let edits = standing.edits;
-    let (network, rules) = (named.name.to_string(), net.rules());
+    let (network, rules) = (subject.name().to_string(), net.rules());
     Ok(Ran { network, rules, dt: net.dt(), steps, edits, sites, records })
 }
 
 /// An upper estimate of the memory that records need; the control has its own.
-fn needs(net: &dyn Simulation, selectors: &[Selector], steps: usize, controlled: bool) -> Result<Needs> {
+fn needs(
+    net: &dyn Simulation,
+    selectors: &[Selector],
+    (rows, steps): (usize, usize),
+    controlled: bool,
+) -> Result<Needs> {
     let mut bytes = 0u64;
     for selector in selectors {
         let taken = (0..steps).filter(|t| selector.time().contains(*t, steps)).count();
@@ -293,7 +312,7 @@ fn needs(net: &dyn Simulation, selectors: &[Selector], steps: usize, controlled:
             let site = net.sites().get(selected.site);
             let chosen = |dim: usize| selected.indices.iter().find(|(d, _)| *d == dim).map(|(_, list)| list.len());
             let sizes = site.sizes.iter().enumerate().map(|(dim, size)| chosen(dim).or(*size).unwrap_or(1) as u64);
-            bytes = bytes.saturating_add(sizes.product::<u64>().saturating_mul(4 * taken as u64));
+            bytes = bytes.saturating_add(sizes.product::<u64>().saturating_mul(4 * (rows * taken) as u64));
         }
     }
     // Once as they come, once stacked.
@@ -338,10 +357,17 @@ fn rules(rules: &[String]) -> Block {
 const EMITTED: [&str; 7] =
     ["hook_spikes", "hook_state", "hook_nmda", "hook_soma", "hook_joint_pos", "hook_speed", "elm.hook_out"];
 
+/// What a graph gives to the outside, which is all there is to see of one without neurons that fire.
+const GIVEN: [&str; 1] = ["hook_output"];
+
 /// What neurons hand to each other: spikes, or rates.
 fn emitted(net: &dyn Simulation) -> Result<Vec<Selector>> {
-    let ends = |name: &str| !name.starts_with("syn.") && EMITTED.iter().any(|end| name.ends_with(end));
-    net.sites().iter().filter(|(_, s)| ends(&s.name)).map(|(_, s)| s.name.parse()).collect()
+    let of = |ends: &[&str]| -> Result<Vec<Selector>> {
+        let ends = |name: &str| !name.starts_with("syn.") && ends.iter().any(|end| name.ends_with(end));
+        net.sites().iter().filter(|(_, s)| ends(&s.name)).map(|(_, s)| s.name.parse()).collect()
+    };
+    let found = of(&EMITTED)?;
+    if found.is_empty() { of(&GIVEN) } else { Ok(found) }
 }
 
 /// The edits of several files, with the tensors that they refer to.

@@ -27,6 +27,7 @@ mod wiring;
 
 use candle_core::{Device, Tensor};
 
+use super::nir::{Exported, refused};
 use super::simulation::{Call, Outputs, Simulation, keep, site, take, through, through_dense, weight_site};
 use super::{Input, Network, State};
 use crate::hook::{Axis, SiteId, SiteTable, Tap};
@@ -439,6 +440,10 @@ impl Simulation for Liquid {
             "syn.rec.hook_weight" => Some(&self.recurrent.synapses),
             _ => None,
         }
+    }
+
+    fn nir(&self) -> Result<Exported> {
+        Err(refused("this network: STDP changes its weights, and an astrocyte sets the depression"))
     }
 }
 

@@ -26,13 +26,14 @@ mod projection;
 
 use candle_core::{Device, Tensor};
 
+use super::nir::{Exported, of_spiking};
 use super::simulation::{Call, Outputs, Simulation, site, through};
 use super::{Input, Network, State};
 use crate::hook::{Axis, SiteId, SiteTable, Tap};
 use crate::nn::spiking::Sparse;
 use crate::{Error, Result};
 
-pub use networks::{izhikevich_population, thalamic_noise};
+pub use networks::{balanced_currents, balanced_lif, izhikevich_population, thalamic_noise};
 pub use parts::{Neurons, Plasticity, Population, Projection, Synapse};
 use population::Group;
 use projection::Wire;
@@ -83,6 +84,11 @@ impl Spiking {
 
     fn neurons(&self) -> usize {
         self.groups.iter().map(|g| g.population.size).sum()
+    }
+
+    /// The projections.
+    pub fn projections(&self) -> impl Iterator<Item = &Projection> {
+        self.wires.iter().map(|w| &w.projection)
     }
 
     /// The populations, in the order of the input's channels.
@@ -179,5 +185,9 @@ impl Simulation for Spiking {
         let name = site.strip_prefix("syn.")?;
         let name = [".hook_weight", ".hook_dw", ".hook_elig"].iter().find_map(|part| name.strip_suffix(part))?;
         self.wires.iter().find(|w| w.projection.name == name).map(|w| &w.projection.synapses)
+    }
+
+    fn nir(&self) -> Result<Exported> {
+        of_spiking(self, self.dt)
     }
 }

@@ -4,7 +4,7 @@ use super::{Neurons, Population, Projection, Spiking, Synapse};
 use crate::Result;
 use crate::hook::random::{self, Stream};
 use crate::models::Series;
-use crate::nn::spiking::{Izhikevich, IzhikevichRule, Sparse};
+use crate::nn::spiking::{Izhikevich, IzhikevichRule, Lif, Sparse};
 
 /// Excitatory and inhibitory neurons of Izhikevich's population.
 const SIZES: [usize; 2] = [800, 200];
@@ -69,4 +69,36 @@ pub fn thalamic_noise(rows: usize, steps: usize, seed: u64) -> Series {
         }
     }
     Series { rows, steps, channels, values }
+}
+
+/// Excitatory and inhibitory neurons of the balanced network.
+const BALANCED: [usize; 2] = [80, 20];
+
+/// A small network of leaky integrate-and-fire neurons (tau 20 ms, threshold 1), 80 excitatory and 20 inhibitory, with all
+/// that a NIR graph can hold and nothing else: every pair is connected with a chance of 0.1, spikes are currents of 1 (after
+/// 2 ms) and of -5 (after 1 ms) for one step of 1 ms.
+///
+/// # Errors
+/// None but defects.
+pub fn balanced_lif(seed: u64) -> Result<Spiking> {
+    let neurons = || Neurons::Lif { cell: Lif::default(), adaptation: None };
+    let population = |name: &str, size| Population { name: name.to_string(), size, neurons: neurons() };
+    let populations = vec![population("exc", BALANCED[0]), population("inh", BALANCED[1])];
+    let mut projections = Vec::new();
+    for (from, to, name) in [(0, 0, "exc_exc"), (0, 1, "exc_inh"), (1, 0, "inh_exc"), (1, 1, "inh_inh")] {
+        let mut draw = Stream::new(seed, &[random::name("balanced"), random::name(name)]);
+        let synapses = Sparse::bernoulli(BALANCED[from], BALANCED[to], 0.1, &mut draw)?;
+        let (weight, delay) = if from == 0 { (1.0, 2) } else { (-5.0, 1) };
+        let (weights, kind) = (vec![weight; synapses.len()], Synapse::Jump);
+        projections.push(Projection { name: name.into(), from, to, synapses, weights, delay, kind, plasticity: None });
+    }
+    Spiking::new(populations, projections)
+}
+
+/// The currents of that network: in every step 1 + 2 N(0, 1) to each neuron, drawn by (seed, step, neuron).
+pub fn balanced_currents(steps: usize, seed: u64) -> Series {
+    let channels = BALANCED.iter().sum();
+    let draw = |i: u64| 1.0 + 2.0 * random::normal(random::key(seed, &[random::name("currents"), i])) as f32;
+    let values = (0..(steps * channels) as u64).map(draw).collect();
+    Series { rows: 1, steps, channels, values }
 }

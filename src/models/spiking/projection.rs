@@ -27,6 +27,8 @@ pub(super) struct Running {
     arriving: Vec<f32>,
     /// `[rows, post]`: the current or conductance at the beginning of the step.
     pub current: Vec<f32>,
+    /// `[rows, post]`: what this step adds to it.
+    jump: Vec<f32>,
     memory: Option<Memory>,
 }
 
@@ -63,7 +65,8 @@ impl Wire {
             None => q.weights.clone(),
         };
         let memory = self.learner.as_ref().map(|l| l.start(q, state)).transpose()?;
-        Ok(Running { weights, ring, arriving: vec![0.0; rows * pre], current, memory })
+        let (arriving, jump) = (vec![0.0; rows * pre], vec![0.0; rows * post]);
+        Ok(Running { weights, ring, arriving, current, jump, memory })
     }
 
     pub fn keep(&self, running: &Running, rows: usize, state: &mut State) -> Result<()> {
@@ -90,11 +93,13 @@ impl Wire {
         through_dense(tap, self.weight, synapses, &mut running.weights)?;
         running.arriving.copy_from_slice(running.ring.arriving());
         through(tap, self.spikes, &mut running.arriving, &[rows, pre])?;
-        running.current.iter_mut().for_each(|i| *i *= self.decay);
+        running.jump.fill(0.0);
         for row in 0..rows {
             let arriving = &running.arriving[row * pre..][..pre];
-            synapses.deliver(&running.weights, arriving, &mut running.current[row * post..][..post]);
+            synapses.deliver(&running.weights, arriving, &mut running.jump[row * post..][..post]);
         }
+        // All that arrives is one jump: a graph in which a node sums it and the next takes it gives the same bits.
+        running.current.iter_mut().zip(&running.jump).for_each(|(i, jump)| *i = *i * self.decay + jump);
         through(tap, self.current, &mut running.current, &[rows, post])
     }
 

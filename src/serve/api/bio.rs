@@ -86,8 +86,13 @@ pub fn run(app: &App, name: &str, ask: Ask) -> Reply<Snapshot> {
     let job = app.begin_apart(title, Some(name.to_string()), move |job| {
         job.check()?;
         let folder = tempfile::tempdir().map_err(crate::Error::io(std::env::temp_dir()))?;
-        let request =
-            Request { steps: ask.steps, records: ask.record, edits: written(&folder, ask.edits)?, seed: ask.seed };
+        let request = Request {
+            steps: ask.steps,
+            records: ask.record,
+            edits: written(&folder, ask.edits)?,
+            input: None,
+            seed: ask.seed,
+        };
         Answer::of(&bio::run(named, &request, &mut |done, of| {
             job.hear("simulating", done as u64, Some(of as u64));
             job.check()
