@@ -13,10 +13,11 @@
 //!
 //! and a neuron whose membrane is above (not at) its threshold fires a 1 and is reset to `v_reset` in the same step.
 //!
-//! That is what importers do, to the first order in dt/tau: Norse and snnTorch step LIF by v + dt/tau (v_leak - v + R x),
-//! and CubaLIF's current by I + dt/tau_syn (w_in x - I) (files from snnTorch have w_in = tau_syn/dt, so that a spike adds
-//! its weight); Norse, snnTorch and Sinabs step IF by v + R x, whatever dt is. So weights belong to the step that they
-//! were made for: at half of dt a spike carries half of the charge into LIF and CubaLIF. A file does not say its dt; give
+//! Importers do the same where they agree. Norse and snnTorch step LIF by v + dt/tau (v_leak - v + R x), which is the above to
+//! first order in dt/tau; Norse steps CubaLIF's current by I + dt/tau_syn (w_in x - I), and files with w_in = tau_syn/dt
+//! make a spike add its weight (snnTorch's own import scales the threshold by w_in instead); snnTorch and
+//! Sinabs step IF by v + R x, whatever dt is. So weights belong to the step that they were made for: at half of dt a
+//! spike carries half of the charge into LIF and CubaLIF. A file does not say its dt; give
 //! it (Norse's default is 1 ms, snnTorch's 0.1 ms).
 //!
 //! Within a step a value passes through all nodes that have no loop. In a loop, what a neuron emits reaches the others of
