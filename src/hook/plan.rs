@@ -394,7 +394,7 @@ fn check_times(selector: &Selector, site: &Site) -> Result<()> {
 fn check_gradient(selector: &Selector, selected: &SelectedSite, site: &Site) -> Result<()> {
     if site.timed {
         return Err(Error::invalid(
-            format!("a gradient is asked at `{}`, a site of a simulation, which keeps no graph", site.name),
+            format!("a gradient is asked at `{}`, which is visited in every time step", site.name),
             "compare a run with an edit at the site with one without",
         ));
     }

@@ -307,10 +307,6 @@ impl Network for Dendrites {
     fn parameters(&self) -> &[(String, Tensor)] {
         &self.parameters
     }
-
-    fn device(&self) -> &Device {
-        &Device::Cpu
-    }
 }
 
 impl Simulation for Dendrites {

@@ -62,6 +62,8 @@ pub trait Network {
     /// Every parameter by name; they never change in a run.
     fn parameters(&self) -> &[(String, Tensor)];
 
-    /// Where the parameters live.
-    fn device(&self) -> &Device;
+    /// Where the parameters live: on the CPU, where a network says nothing else.
+    fn device(&self) -> &Device {
+        &Device::Cpu
+    }
 }

@@ -138,7 +138,13 @@ pub(super) struct Outputs {
 
 impl Outputs {
     pub fn new(call: &Call, width: usize, tap: &Tap) -> Self {
-        Self { kept: tap.output(), steps: call.steps, width, values: Vec::new() }
+        let kept = tap.output();
+        let steps = match kept {
+            Output::Whole => call.steps,
+            Output::Last => 1,
+            Output::Unread => 0,
+        };
+        Self { kept, steps: call.steps, width, values: Vec::with_capacity(steps * call.rows * width) }
     }
 
     /// Whether somebody reads what is given in step `t` of the call.

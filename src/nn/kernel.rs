@@ -198,6 +198,11 @@ pub fn erf(x: f32) -> f32 {
     if t < 0.927_734_4 { small } else { large }
 }
 
+/// The matrix `[rows, columns]` with rows and columns exchanged.
+pub fn transposed<T: Copy>(matrix: &[T], columns: usize) -> Vec<T> {
+    (0..columns).flat_map(|c| matrix.iter().skip(c).step_by(columns).copied()).collect()
+}
+
 /// 1 / (1 + e^-x).
 #[inline(always)]
 pub fn sigmoid(x: f32) -> f32 {

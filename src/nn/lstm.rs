@@ -8,7 +8,7 @@
 
 use candle_core::{CpuStorage, CustomOp2, D, DType, Device, Layout as Strides, Shape, Tensor};
 
-use super::{Form, Layout, Linear};
+use super::{Form, Layout, Linear, kernel};
 use crate::Result;
 
 /// One layer's weights.
@@ -69,10 +69,6 @@ struct Scan {
     h: Vec<f32>,
 }
 
-fn logistic(x: f32) -> f32 {
-    0.5 * (0.5 * x).tanh() + 0.5
-}
-
 impl Scan {
     /// `gates` are what the input adds to them, `weights` `[4 hidden, hidden]`.
     fn forward(shape: [usize; 3], mut gates: Vec<f32>, weights: &[f32]) -> Self {
@@ -88,8 +84,12 @@ impl Scan {
                 }
             }
             for (k, (c, h)) in c_now[..n].iter_mut().zip(&mut now[..n]).enumerate() {
-                let [i, f, g, o] =
-                    [logistic(gates[k]), logistic(gates[n + k]), gates[2 * n + k].tanh(), logistic(gates[3 * n + k])];
+                let [i, f, g, o] = [
+                    kernel::sigmoid(gates[k]),
+                    kernel::sigmoid(gates[n + k]),
+                    gates[2 * n + k].tanh(),
+                    kernel::sigmoid(gates[3 * n + k]),
+                ];
                 [gates[k], gates[n + k], gates[2 * n + k], gates[3 * n + k]] = [i, f, g, o];
                 let last = if at % steps > 0 { c_before[(at - 1) * n + k] } else { 0.0 };
                 *c = f * last + i * g;

@@ -24,6 +24,7 @@ use crate::models::{
     Dendrites, DendritesConfig, EiConfig, EiReservoir, Elm, ElmConfig, Input, Liquid, LiquidConfig, Series, Simulation,
     State, Swimmer, SwimmerConfig, TimescaleConfig, TimescaleRnn,
 };
+use crate::nn::spiking::Poisson;
 use crate::report::{Block, Cell, Column, Table};
 use crate::store::Bundle;
 use crate::store::text::nearest;
@@ -88,7 +89,7 @@ pub static NETWORKS: &[Named] = &[
         paper: Some(14),
         steps: 500,
         build: |seed| Ok(Box::new(Elm::untrained(ElmConfig::default(), seed)?)),
-        input: |steps, seed| Input::Series(poisson(ElmConfig::default().inputs, steps, seed)),
+        input: |steps, seed| Input::Series(signed_spikes(ElmConfig::default().inputs, steps, seed)),
     },
     Named {
         name: "izhikevich",
@@ -141,19 +142,12 @@ fn signal(steps: usize, seed: u64) -> Input {
 }
 
 /// Spikes at 2 Hz per input and step of 1 ms: +1 at the first half of the inputs, which excites, -1 at the second.
-fn poisson(channels: usize, steps: usize, seed: u64) -> Series {
-    let mut draw = random::Stream::new(seed, &[random::name("poisson")]);
-    let mut spike = |at: usize| match (draw.uniform() < 0.002, at % channels < channels / 2) {
-        (false, _) => 0.0,
-        (true, excites) => {
-            if excites {
-                1.0
-            } else {
-                -1.0
-            }
-        }
-    };
-    Series { rows: 1, steps, channels, values: (0..steps * channels).map(&mut spike).collect() }
+fn signed_spikes(channels: usize, steps: usize, seed: u64) -> Series {
+    let trains = Poisson { dt: 1.0, seed: random::key(seed, &[random::name("poisson")]) };
+    let rates = vec![2.0; channels];
+    let signs = (0..channels).map(|i| if i < channels / 2 { 1.0 } else { -1.0 });
+    let step = |t| trains.step(&rates, 0, t).into_iter().zip(signs.clone()).map(|(spike, sign)| sign * spike);
+    Series { rows: 1, steps, channels, values: (0..steps as u64).flat_map(step).collect() }
 }
 
 /// The word for the substrate alone.

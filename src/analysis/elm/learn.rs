@@ -1,13 +1,12 @@
 //! Networks of either kind, in training on either kind of task.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use candle_core::{D, DType, Device, Tensor, Var};
 use serde::{Deserialize, Serialize};
 
 use super::super::registry;
+use crate::Result;
 use crate::data::dendrites::Trials;
 use crate::data::events::{Recall, sequences};
 use crate::hook::random::{self, Stream};
@@ -15,7 +14,6 @@ use crate::hook::{Edit, Output, Pass, Plan, Run, Tap, Values};
 use crate::models::{Elm, ElmConfig, Input, LstmConfig, LstmNetwork, Network, State};
 use crate::nn::{Activation, Form, cross_entropy};
 use crate::train::{AdamW, AdamWOptions, Course, Group, Lesson, Schedule, Trainer, TrainerOptions};
-use crate::{Error, Result};
 
 /// A network with its sizes.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -193,30 +191,4 @@ pub fn outputs(net: &dyn Network, input: &Input, edits: &[Edit], output: Output)
     let pass = Pass { edits: edits.to_vec(), output, ..Pass::default() };
     let mut plan = Plan::compile(net.sites(), &pass, &registry(), Values::default(), &[])?;
     Ok(net.forward(input, &mut State::none(), &mut Tap::new(&mut plan))?.flatten_all()?.to_vec1()?)
-}
-
-/// Does every job, as many at a time as there are processors; results in the order of the jobs.
-pub(super) fn side_by_side<J: Sync, R: Send>(jobs: &[J], run: &(dyn Fn(&J) -> Result<R> + Sync)) -> Result<Vec<R>> {
-    let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    let next = AtomicUsize::new(0);
-    let results: Vec<Mutex<Option<Result<R>>>> = jobs.iter().map(|_| Mutex::new(None)).collect();
-    std::thread::scope(|scope| {
-        for _ in 0..processors.min(jobs.len()) {
-            scope.spawn(|| {
-                while let Some((job, place)) = take(&next, jobs, &results) {
-                    let result = run(job);
-                    if let Ok(mut place) = place.lock() {
-                        *place = Some(result);
-                    }
-                }
-            });
-        }
-    });
-    let lost = || Err(Error::invalid("a training was lost", "report this as a defect"));
-    results.into_iter().map(|slot| slot.into_inner().ok().flatten().unwrap_or_else(lost)).collect()
-}
-
-fn take<'a, J, R>(next: &AtomicUsize, jobs: &'a [J], places: &'a [R]) -> Option<(&'a J, &'a R)> {
-    let at = next.fetch_add(1, Ordering::Relaxed);
-    jobs.get(at).zip(places.get(at))
 }

@@ -19,6 +19,7 @@ use crate::data::dendrites::{Trials, trials};
 use crate::data::events::{Recall, sequences};
 use crate::hook::{Edit, Output};
 use crate::models::{Input, Network};
+use crate::train::side_by_side;
 use crate::{Error, Result};
 
 pub use learn::{Architecture, Imitation, Remembering, Training, outputs, train};
@@ -128,14 +129,11 @@ pub fn experiment(plan: &Plan, done: &(dyn Fn() + Sync)) -> Result<Found> {
     let imitate = arms.iter().flat_map(|arm| seeds.clone().map(move |seed| Job::Imitate(arm, seed)));
     let remember = tasks.iter().flat_map(|task| seeds.clone().map(move |seed| Job::Remember(task, seed)));
     let jobs: Vec<Job> = imitate.chain(remember).collect();
-    let results = learn::side_by_side(&jobs, &|job| {
-        let result = match job {
-            Job::Imitate(arm, seed) => plan.imitate(arm, &data[*seed], *seed),
-            Job::Remember((task, gap, arm), seed) => plan.remember(*task, *gap, arm, *seed),
-        };
-        done();
-        result
-    })?;
+    let work = |job: &Job| match job {
+        Job::Imitate(arm, seed) => plan.imitate(arm, &data[*seed], *seed),
+        Job::Remember((task, gap, arm), seed) => plan.remember(*task, *gap, arm, *seed),
+    };
+    let results = side_by_side(&jobs, work, &|_| done())?;
     let (mut scores, mut shares, mut lesions) = (Vec::new(), Vec::new(), Vec::new());
     for result in results {
         match result {

@@ -357,10 +357,6 @@ impl Network for EiReservoir {
     fn parameters(&self) -> &[(String, Tensor)] {
         &self.parameters
     }
-
-    fn device(&self) -> &Device {
-        &Device::Cpu
-    }
 }
 
 impl Simulation for EiReservoir {

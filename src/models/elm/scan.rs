@@ -23,6 +23,7 @@ use rayon::prelude::*;
 use super::routing::Routing;
 use super::step::{AMPLITUDE, SLOPE, add_scaled, hidden, proposal};
 use crate::models::Series;
+use crate::nn::kernel;
 use crate::{Error, Result};
 
 type Candle<T> = candle_core::Result<T>;
@@ -203,17 +204,12 @@ impl<'a, T> Rest<'a, T> {
     }
 }
 
-/// The matrix `[rows, columns]` with rows and columns exchanged.
-pub(super) fn transposed<T: Copy>(matrix: &[T], columns: usize) -> Vec<T> {
-    (0..columns).flat_map(|c| matrix.iter().skip(c).step_by(columns).copied()).collect()
-}
-
 impl<T: WithDType> Memory<T> {
     fn forward(h: &Tensor, rest: &Tensor, d: usize, silu: bool) -> Result<Self> {
         let (rows, steps, width) = h.dims3()?;
         let all: Vec<T> = rest.to_vec1()?;
         let rest = Rest::of(&all, d);
-        let (w_k, w2) = (transposed(rest.w_k, d), transposed(rest.w2, width)); // [d, 2 d], [2 d, d]
+        let (w_k, w2) = (kernel::transposed(rest.w_k, d), kernel::transposed(rest.w2, width)); // [d, 2 d], [2 d, d]
         let mut pre: Vec<T> = h.flatten_all()?.to_vec1()?;
         let mut delta = vec![T::zero(); rows * steps * d];
         let mut value = delta.clone();

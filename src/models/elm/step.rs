@@ -3,12 +3,12 @@
 use candle_core::{DType, Tensor, WithDType};
 
 use super::config::{ElmConfig, ElmVersion};
-use super::scan::transposed;
 use super::{Parts, Sites};
 use crate::Result;
 use crate::hook::Tap;
 use crate::models::Series;
 use crate::models::simulation::through;
+use crate::nn::kernel;
 
 /// The proposal is AMPLITUDE tanh(SLOPE y).
 pub(super) const AMPLITUDE: f64 = 1.7159;
@@ -51,7 +51,7 @@ pub(super) struct Weights {
 impl Weights {
     pub fn of(parts: &Parts) -> Result<Self> {
         let values = |x: &Tensor| -> Result<Vec<f32>> { Ok(x.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?) };
-        let turned = |x: &Tensor| -> Result<Vec<f32>> { Ok(transposed(&values(x)?, x.dim(1)?)) };
+        let turned = |x: &Tensor| -> Result<Vec<f32>> { Ok(kernel::transposed(&values(x)?, x.dim(1)?)) };
         let [w1, b1, w2, b2] = &parts.mlp;
         Ok(Self {
             w_s: values(&parts.w_s)?,

@@ -402,10 +402,6 @@ impl Network for Liquid {
     fn parameters(&self) -> &[(String, Tensor)] {
         &self.parameters
     }
-
-    fn device(&self) -> &Device {
-        &Device::Cpu
-    }
 }
 
 impl Simulation for Liquid {

@@ -4,6 +4,7 @@ use super::shape::{per_axis, whole};
 use crate::Result;
 use crate::hook::{SiteId, Tap};
 use crate::models::simulation::through;
+use crate::nn::kernel;
 use crate::store::nir::{Kind, Node};
 
 /// y = W x + b, kept by columns: what one input does to all outputs.
@@ -16,16 +17,16 @@ pub(super) struct Linear {
 
 impl Linear {
     pub fn new(weight: &[f32], post: usize, pre: usize) -> Self {
-        Self { columns: transposed(weight, post, pre), pre, post }
+        Self { columns: kernel::transposed(weight, pre), pre, post }
     }
 
     /// What a row of inputs gives.
     pub fn apply(&self, site: SiteId, input: &[f32], out: &mut [f32], tap: &mut Tap) -> Result<()> {
         let mut edited = Vec::new();
         if tap.wants(site) {
-            let mut weight = transposed(&self.columns, self.pre, self.post);
+            let mut weight = kernel::transposed(&self.columns, self.post);
             through(tap, site, &mut weight, &[self.post, self.pre])?;
-            edited = transposed(&weight, self.post, self.pre);
+            edited = kernel::transposed(&weight, self.pre);
         }
         let columns = if edited.is_empty() { &self.columns } else { &edited };
         for (x, out) in input.chunks_exact(self.pre).zip(out.chunks_exact_mut(self.post)) {
@@ -36,11 +37,6 @@ impl Linear {
         }
         Ok(())
     }
-}
-
-/// `[columns, rows]` of `[rows, columns]`.
-fn transposed(of: &[f32], rows: usize, columns: usize) -> Vec<f32> {
-    (0..columns).flat_map(|c| (0..rows).map(move |r| of[r * columns + c])).collect()
 }
 
 /// A window that slides over maps `[channels, height, width]`; one axis is a map of height 1.

@@ -35,7 +35,7 @@ mod shape;
 
 use std::collections::BTreeSet;
 
-use candle_core::{Device, Tensor};
+use candle_core::Tensor;
 
 use super::simulation::{Call, Outputs, Simulation, keep, take};
 use super::{Input, Network, State};
@@ -150,10 +150,6 @@ impl Network for NirNetwork {
 
     fn parameters(&self) -> &[(String, Tensor)] {
         &self.parameters
-    }
-
-    fn device(&self) -> &Device {
-        &Device::Cpu
     }
 }
 

@@ -26,20 +26,26 @@ pub(super) struct Memory {
     traces: Vec<[Vec<f32>; 2]>,
     /// `[synapses]`, of a modulated rule.
     elig: Vec<f32>,
-    /// `[synapses]`: 0 wherever nothing happened in this step.
+    /// `[synapses]`: 0 between steps.
     dw: Vec<f32>,
-    /// Synapses of which a neuron had a spike in this step; some of them twice.
-    touched: Vec<u32>,
 }
 
-/// What a step tells a rule.
-pub(super) struct Lesson<'a> {
-    /// `[pre]`: what arrived.
-    pub arriving: &'a [f32],
-    /// `[post]`: what was fired.
-    pub fired: &'a [f32],
+/// What a step tells a rule: neurons with the spikes that they had.
+pub(super) struct Lesson {
+    /// Pre neurons, whose spikes arrived.
+    arrived: Vec<(usize, f32)>,
+    /// Post neurons, which fired.
+    fired: Vec<(usize, f32)>,
     /// M, the third factor.
-    pub modulator: f32,
+    modulator: f32,
+}
+
+impl Lesson {
+    /// From the spikes of all neurons.
+    pub fn new(arriving: &[f32], fired: &[f32], modulator: f32) -> Self {
+        let events = |all: &[f32]| all.iter().copied().enumerate().filter(|(_, spike)| *spike != 0.0).collect();
+        Self { arrived: events(arriving), fired: events(fired), modulator }
+    }
 }
 
 impl Learner {
@@ -76,7 +82,7 @@ impl Learner {
             Some(_) => take(state, &name("elig"), &[n], || vec![0.0; n])?,
             None => Vec::new(),
         };
-        Ok(Memory { traces, elig, dw: vec![0.0; n], touched: Vec::new() })
+        Ok(Memory { traces, elig, dw: vec![0.0; n] })
     }
 
     pub fn keep(&self, projection: &Projection, memory: &Memory, state: &mut State) -> Result<()> {
@@ -123,9 +129,11 @@ impl Learner {
         if self.elig.is_some() || tap.wants(self.dw) {
             weights.iter_mut().zip(&mut memory.dw).for_each(|(w, dw)| apply(w, dw));
         } else {
-            memory.touched.iter().map(|s| *s as usize).for_each(|s| apply(&mut weights[s], &mut memory.dw[s]));
+            // Nothing else has changed; the second visit of a synapse finds 0.
+            let mut at = |s: usize| apply(&mut weights[s], &mut memory.dw[s]);
+            lesson.arrived.iter().flat_map(|(source, _)| synapses.outgoing(*source)).for_each(&mut at);
+            lesson.fired.iter().flat_map(|(target, _)| synapses.incoming(*target)).for_each(|s| at(*s as usize));
         }
-        memory.touched.clear();
         self.jump(memory, lesson);
         Ok(())
     }
@@ -146,34 +154,37 @@ impl Learner {
 
     /// What the pairs of this step come to, into `dw`.
     fn pair(&self, synapses: &Sparse, weights: &[f32], memory: &mut Memory, lesson: &Lesson) {
-        let Memory { traces, dw, touched, .. } = memory;
+        let Memory { traces, dw, .. } = memory;
+        let [fast, slow] = [traces.first(), traces.get(1)];
         let read = |end: usize, neuron: usize| {
-            let value = |at: usize| traces.get(at).map_or(0.0, |t: &[Vec<f32>; 2]| f64::from(t[end][neuron]));
-            (value(0), value(1))
+            let value = |of: Option<&[Vec<f32>; 2]>| of.map_or(0.0, |of| f64::from(of[end][neuron]));
+            (value(fast), value(slow))
         };
-        let mut change = |s: usize, spikes: (f32, f32)| {
-            let [i, j] = [synapses.sources()[s] as usize, synapses.targets()[s] as usize];
-            let spikes = (f64::from(spikes.0), f64::from(spikes.1));
-            dw[s] += self.rule.change(f64::from(weights[s]), spikes, read(0, i), read(1, j)) as f32;
-            touched.push(s as u32);
-        };
-        for source in (0..synapses.pre()).filter(|i| lesson.arriving[*i] != 0.0) {
-            synapses.outgoing(source).for_each(|s| change(s, (lesson.arriving[source], 0.0)));
+        for &(source, spike) in &lesson.arrived {
+            let (pre, spikes) = (read(0, source), (f64::from(spike), 0.0));
+            for s in synapses.outgoing(source) {
+                let post = read(1, synapses.targets()[s] as usize);
+                dw[s] += self.rule.change(f64::from(weights[s]), spikes, pre, post) as f32;
+            }
         }
-        for target in (0..synapses.post()).filter(|j| lesson.fired[*j] != 0.0) {
-            synapses.incoming(target).iter().for_each(|s| change(*s as usize, (0.0, lesson.fired[target])));
+        for &(target, spike) in &lesson.fired {
+            let (post, spikes) = (read(1, target), (0.0, f64::from(spike)));
+            for s in synapses.incoming(target).iter().map(|s| *s as usize) {
+                let pre = read(0, synapses.sources()[s] as usize);
+                dw[s] += self.rule.change(f64::from(weights[s]), spikes, pre, post) as f32;
+            }
         }
     }
 
     fn jump(&self, memory: &mut Memory, lesson: &Lesson) {
-        let jumped = |values: &mut [f32], spikes: &[f32], trace: Trace| {
-            for (x, s) in values.iter_mut().zip(spikes).filter(|(_, s)| **s != 0.0) {
-                *x = trace.jumped(f64::from(*x), f64::from(*s)) as f32;
+        let jumped = |values: &mut [f32], spikes: &[(usize, f32)], trace: Trace| {
+            for (neuron, spike) in spikes {
+                values[*neuron] = trace.jumped(f64::from(values[*neuron]), f64::from(*spike)) as f32;
             }
         };
         for (rules, [pre, post]) in self.rule.traces().iter().zip(&mut memory.traces) {
-            jumped(pre, lesson.arriving, rules[0]);
-            jumped(post, lesson.fired, rules[1]);
+            jumped(pre, &lesson.arrived, rules[0]);
+            jumped(post, &lesson.fired, rules[1]);
         }
     }
 }

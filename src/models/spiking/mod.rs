@@ -155,10 +155,6 @@ impl Network for Spiking {
     fn parameters(&self) -> &[(String, Tensor)] {
         &self.parameters
     }
-
-    fn device(&self) -> &Device {
-        &Device::Cpu
-    }
 }
 
 impl Simulation for Spiking {

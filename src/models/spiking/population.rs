@@ -206,7 +206,13 @@ impl Group {
     /// A pending reset, refractoriness, and the step of the membrane equation.
     fn charge(&self, cell: &Lif, running: &mut Running, arrived: &[Arrived]) {
         let conductances = self.inputs.iter().any(|(_, effect)| matches!(effect, Effect::Conductance(_)));
-        for at in 0..running.mem.len() {
+        let mut kicks = vec![0.0; running.mem.len()];
+        for (i, effect) in &self.inputs {
+            if let Effect::Kick(kick) = effect {
+                kicks.iter_mut().zip(&arrived[*i].current).for_each(|(sum, i)| *sum += kick * f64::from(*i));
+            }
+        }
+        for (at, kick) in kicks.into_iter().enumerate() {
             let mut v = f64::from(running.mem[at]);
             if cell.reset_delay == ResetDelay::Next && running.spikes[at] > 0.0 {
                 v = cell.reset(v, f64::from(running.threshold[at]));
@@ -216,20 +222,15 @@ impl Group {
                 running.refrac[at] -= 1.0;
             }
             if !(running.blocked[at] && matches!(cell.refractory, Refractory::Clamped(_))) {
-                let input = |i: &usize| f64::from(arrived[*i].current[at]);
                 let current = f64::from(running.current[at]);
                 v = if conductances {
                     let all = self.inputs.iter().filter_map(|(i, effect)| match effect {
-                        Effect::Conductance(reversal) => Some((input(i), *reversal)),
+                        Effect::Conductance(reversal) => Some((f64::from(arrived[*i].current[at]), *reversal)),
                         _ => None,
                     });
                     Conductance::charge(cell, v, current, all)
                 } else {
-                    let kicks = self.inputs.iter().map(|(i, effect)| match effect {
-                        Effect::Kick(kick) => kick * input(i),
-                        _ => 0.0,
-                    });
-                    cell.charge(v, current) + kicks.sum::<f64>()
+                    cell.charge(v, current) + kick
                 };
             }
             running.mem[at] = v as f32;

@@ -108,7 +108,7 @@ impl Wire {
         let Running { weights, arriving, memory, .. } = running;
         match (&self.learner, memory) {
             (Some(learner), Some(memory)) => {
-                learner.learn(&self.projection.synapses, weights, memory, &Lesson { arriving, fired, modulator }, tap)
+                learner.learn(&self.projection.synapses, weights, memory, &Lesson::new(arriving, fired, modulator), tap)
             }
             _ => Ok(()),
         }

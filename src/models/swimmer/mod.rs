@@ -288,10 +288,6 @@ impl Network for Swimmer {
     fn parameters(&self) -> &[(String, Tensor)] {
         &self.parameters
     }
-
-    fn device(&self) -> &Device {
-        &Device::Cpu
-    }
 }
 
 impl Simulation for Swimmer {

@@ -381,10 +381,6 @@ impl Network for TimescaleRnn {
     fn parameters(&self) -> &[(String, Tensor)] {
         &self.parameters
     }
-
-    fn device(&self) -> &Device {
-        &Device::Cpu
-    }
 }
 
 impl Simulation for TimescaleRnn {
